@@ -1,0 +1,190 @@
+/** Command-line flags from a table of typed defaults: the tasks and the experiments share this one parser. */
+import { parseArgs } from "node:util";
+import { ConfigError } from "./errors.ts";
+import { nearestName, textTable } from "./format.ts";
+
+/** One flag. The default gives its type. */
+export interface FlagSpec<T extends string | number | boolean = string | number | boolean> {
+  readonly default: T;
+  readonly help: string;
+  /** The only values allowed. */
+  readonly choices?: readonly (string | number)[];
+  /** Whole numbers only. */
+  readonly integer?: boolean;
+  readonly min?: number;
+  readonly max?: number;
+}
+
+/** Flags by their name in code (`tacWeight`); the command line has them in kebab-case (`--tac-weight`). */
+export type FlagSpecs = Readonly<Record<string, FlagSpec>>;
+
+type Widen<T> = T extends number ? number : T extends boolean ? boolean : T extends string ? string : never;
+/** The values of a table of flags: a flag with choices holds one of them, any other what its default is. */
+export type FlagValues<S extends FlagSpecs> = {
+  [K in keyof S]: S[K] extends { choices: readonly (infer C)[] } ? C : Widen<S[K]["default"]>;
+};
+
+/** What a command line says. */
+export interface ParsedFlags<S extends FlagSpecs> {
+  values: FlagValues<S>;
+  /** What is no flag, in order. */
+  positionals: string[];
+  /** `--help` or `-h` was given. */
+  help: boolean;
+  /** The names, as in code, of the flags that the command line set. */
+  given: Set<keyof S & string>;
+}
+
+type FlagOptions = Omit<FlagSpec, "default" | "help" | "choices">;
+
+/**
+ * One flag: its default, which gives its type, its help, and what else is allowed.
+ *
+ * @example Usage
+ * ```ts
+ * const config = { seed: flag(42, "seed of every random number", { integer: true, min: 0 }) };
+ * const { values } = parseFlags(config, ["--seed", "7"]);
+ * if (values.seed !== 7) throw new Error("--seed");
+ * ```
+ */
+export function flag<const C extends string | number>(
+  value: NoInfer<C>,
+  help: string,
+  options: { choices: readonly C[] },
+): FlagSpec<C> & { choices: readonly C[] };
+export function flag(value: number, help: string, options?: FlagOptions): FlagSpec<number>;
+export function flag(value: string, help: string): FlagSpec<string>;
+export function flag(value: boolean, help: string): FlagSpec<boolean>;
+export function flag(
+  value: string | number | boolean,
+  help: string,
+  options: FlagOptions & { choices?: readonly (string | number)[] } = {},
+): FlagSpec {
+  return { default: value, help, ...options };
+}
+
+/** `tacWeight` as `tac-weight`. */
+export const kebabCase = (name: string): string => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+
+/** What a flag takes, for messages: `a whole number of at least 1`, `sum or artemis`. */
+function describe(spec: FlagSpec): string {
+  if (spec.choices) return spec.choices.join(" or ");
+  if (typeof spec.default === "string") return "a text";
+  const kind = spec.integer ? "a whole number" : "a number";
+  if (spec.min !== undefined && spec.max !== undefined) return `${kind} from ${spec.min} to ${spec.max}`;
+  if (spec.min !== undefined) return `${kind} of at least ${spec.min}`;
+  return spec.max !== undefined ? `${kind} of at most ${spec.max}` : kind;
+}
+
+function parseValue(name: string, spec: FlagSpec, text: string): string | number {
+  const wrong = () =>
+    new ConfigError(`--${name}: expected ${describe(spec)}, got "${text}"`, { fix: spec.help });
+  if (spec.choices) {
+    const choice = spec.choices.find((c) => String(c) === text);
+    if (choice === undefined) throw wrong();
+    return choice;
+  }
+  if (typeof spec.default === "string") return text;
+  const value = text.trim() === "" ? NaN : Number(text);
+  const isAllowed = Number.isFinite(value) && (!spec.integer || Number.isSafeInteger(value)) &&
+    value >= (spec.min ?? -Infinity) && value <= (spec.max ?? Infinity);
+  if (!isAllowed) throw wrong();
+  return value;
+}
+
+/**
+ * Reads a command line. `--name VALUE` and `--name=VALUE`; a boolean is `--name` or `--no-name`; the last one
+ * holds; after `--` nothing is a flag.
+ *
+ * @param specs The flags by their name in code.
+ * @param argv The arguments, without the program.
+ * @throws {ConfigError} If a flag is unknown (it names the nearest), lacks its value, or the value is not allowed.
+ *
+ * @example Usage
+ * ```ts
+ * const specs = { frame: flag("sum", "how to combine", { choices: ["sum", "artemis"] }), fresh: flag(false, "start anew") };
+ * const { values, positionals, given } = parseFlags(specs, ["demo", "--frame", "artemis", "--fresh"]);
+ * if (values.frame !== "artemis" || !values.fresh || positionals[0] !== "demo" || given.size !== 2) throw new Error();
+ * ```
+ */
+export function parseFlags<S extends FlagSpecs>(specs: S, argv: readonly string[]): ParsedFlags<S> {
+  const byFlag = new Map(Object.keys(specs).map((name) => [kebabCase(name), name]));
+  const options: Record<string, { type: "string" | "boolean"; short?: string }> = {
+    help: { type: "boolean", short: "h" },
+  };
+  for (const [text, name] of byFlag) {
+    const isBoolean = typeof specs[name].default === "boolean";
+    options[text] = { type: isBoolean ? "boolean" : "string" };
+    if (isBoolean) options[`no-${text}`] = { type: "boolean" };
+  }
+  // Not strict: its messages know neither our nearest name nor what is allowed, and it refuses "--lr -1".
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options,
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
+  });
+
+  const values: Record<string, string | number | boolean> = {};
+  for (const [name, spec] of Object.entries(specs)) values[name] = spec.default;
+  const parsed: ParsedFlags<S> = {
+    values: values as FlagValues<S>,
+    positionals: [],
+    help: false,
+    given: new Set(),
+  };
+  for (const token of tokens) {
+    if (token.kind === "positional") parsed.positionals.push(token.value);
+    if (token.kind !== "option") continue;
+    if (!Object.hasOwn(options, token.name)) throw unknownFlag(token.rawName, Object.keys(options));
+    if (options[token.name].type === "boolean" && token.value !== undefined) {
+      throw new ConfigError(`--${token.name} takes no value, got "${token.value}"`, {
+        fix: token.name === "help"
+          ? undefined
+          : `pass --${token.name.replace(/^no-/, "")} or --no-${token.name.replace(/^no-/, "")}`,
+      });
+    }
+    if (token.name === "help") {
+      parsed.help = true;
+      continue;
+    }
+    const isOff = !byFlag.has(token.name);
+    const name = byFlag.get(isOff ? token.name.slice("no-".length) : token.name) as string; // every option but help has one
+    const spec = specs[name];
+    if (typeof spec.default === "boolean") values[name] = !isOff;
+    else if (token.value === undefined || (!token.inlineValue && token.value.startsWith("--"))) {
+      throw new ConfigError(`--${token.name}: its value is missing: expected ${describe(spec)}`, {
+        fix: spec.help,
+      });
+    } else values[name] = parseValue(token.name, spec, token.value);
+    parsed.given.add(name);
+  }
+  return parsed;
+}
+
+function unknownFlag(rawName: string, known: readonly string[]): ConfigError {
+  const near = nearestName(rawName.replace(/^-+/, ""), known);
+  return new ConfigError(`unknown flag ${rawName}`, {
+    fix: near ? `did you mean --${near}? --help lists all flags` : "--help lists all flags",
+  });
+}
+
+/** The flags as lines of help: name, what it takes, meaning, default. */
+export function helpText(specs: FlagSpecs): string {
+  const rows = Object.entries(specs).map(([name, spec]) => {
+    const flagName = kebabCase(name);
+    if (typeof spec.default === "boolean") {
+      return [
+        `  --${spec.default ? "no-" : ""}${flagName}`,
+        `${spec.help} (default ${spec.default ? "on" : "off"})`,
+      ];
+    }
+    const takes = spec.choices ? spec.choices.join("|") : typeof spec.default === "string" ? "TEXT" : "N";
+    return [
+      `  --${flagName} ${takes}`,
+      spec.default === "" ? spec.help : `${spec.help} (default ${spec.default})`,
+    ];
+  });
+  return textTable([...rows, ["  --help", "this text"]]);
+}

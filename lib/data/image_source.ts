@@ -1,0 +1,16 @@
+/** What a model reads of an image: pixels, or the stored output of a frozen backbone. */
+
+/** Shape of one image's entry, and its type. */
+export interface ImageField {
+  readonly shape: readonly number[];
+  readonly dtype: "u8" | "f32";
+}
+
+/** Images by position. The demo's cache has one field, `pixels`; a feature store has those of its backbone. */
+export interface ImageSource {
+  readonly fields: Readonly<Record<string, ImageField>>;
+  /** Number of images. */
+  readonly count: number;
+  /** Copies the fields named in `into`, images one after another: each array is `[ids.length, ...shape]`. */
+  read(ids: ArrayLike<number>, into: Record<string, Uint8Array | Float32Array>): void;
+}

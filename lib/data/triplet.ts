@@ -1,0 +1,46 @@
+/** What every data set of composed retrieval is made of. */
+import type { Tokenizer } from "../text/wordpiece.ts";
+
+/** A query and its answer. Numbers are positions in `Dataset.images`. */
+export interface Triplet {
+  readonly reference: number;
+  /** The answer; null where a test split keeps it secret. */
+  readonly target: number | null;
+  /** What is to change: one text, or FashionIQ's two. */
+  readonly captions: readonly string[];
+  /** CIRR's six look-alikes, with the reference and the target among them; their order says nothing. */
+  readonly group?: readonly number[];
+  /** FashionIQ's dress, shirt or toptee. */
+  readonly category?: string;
+  /** The key of a submission. */
+  readonly pairId?: string | number;
+  /** The demo's kind of change. */
+  readonly rule?: string;
+}
+
+/** Queries and the pictures they search. */
+export interface Split {
+  readonly triplets: readonly Triplet[];
+  /** Positions in `Dataset.images`, ascending. */
+  readonly gallery: readonly number[];
+}
+
+export type SplitName = "train" | "val" | "test";
+
+export interface DatasetImage {
+  readonly name: string;
+  /** What it shows, for a reader; the name where it is missing. */
+  readonly label?: string;
+  /** Whom to name where the picture is shown. */
+  readonly credit?: string;
+}
+
+export interface Dataset {
+  readonly name: string;
+  readonly images: readonly DatasetImage[];
+  readonly splits: Readonly<Record<SplitName, Split>>;
+  /** SHA-256 of the content: equal hashes, equal data. */
+  readonly hash: string;
+  /** The data set's own vocabulary, where it has one. */
+  readonly vocabulary?: Tokenizer;
+}

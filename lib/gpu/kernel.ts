@@ -1,0 +1,246 @@
+/** From WGSL text to a pipeline: preludes appended, bindings read from the text, compile errors with their place. */
+import { GpuError } from "../core/errors.ts";
+import gridWgsl from "../../kernels/prelude/grid.wgsl" with { type: "text" };
+import mathWgsl from "../../kernels/prelude/math.wgsl" with { type: "text" };
+import matmulWgsl from "../../kernels/prelude/matmul.wgsl" with { type: "text" };
+import randomWgsl from "../../kernels/prelude/random.wgsl" with { type: "text" };
+import reduceWgsl from "../../kernels/prelude/reduce.wgsl" with { type: "text" };
+import stepWgsl from "../../kernels/prelude/step.wgsl" with { type: "text" };
+import type { Gpu } from "./device.ts";
+
+const PRELUDES: Readonly<Record<string, string>> = {
+  grid: gridWgsl,
+  math: mathWgsl,
+  matmul: matmulWgsl,
+  random: randomWgsl,
+  reduce: reduceWgsl,
+  step: stepWgsl,
+};
+
+/** What a pipeline is made from. */
+export interface KernelSource {
+  readonly file: string;
+  readonly wgsl: string;
+}
+
+/** A storage binding of group 0, as its line in the WGSL says. */
+export interface Binding {
+  readonly name: string;
+  readonly index: number;
+  readonly access: "read" | "read_write";
+}
+
+/** A field of the kernel's `Sizes` struct. */
+export interface SizeField {
+  readonly name: string;
+  readonly type: "u32" | "i32" | "f32";
+}
+
+/** What the text of a kernel declares. */
+export interface KernelInterface {
+  readonly bindings: ReadonlyMap<string, Binding>;
+  readonly fields: readonly SizeField[];
+  readonly preludes: readonly string[];
+}
+
+/** Bytes of one dispatch's slice of the plan's uniform of sizes. */
+export const SIZES_BYTES = 256;
+/** Bytes of the step uniform: `kernels/prelude/step.wgsl`. */
+export const STEP_BYTES = 80;
+
+const BINDING = /^\s*@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:/;
+
+/** Reads bindings, sizes and preludes from a kernel's text. @throws {GpuError} If a line is not of the expected form. */
+export function parseKernel({ file, wgsl }: KernelSource): KernelInterface {
+  const bindings = new Map<string, Binding>();
+  wgsl.split("\n").forEach((line, i) => {
+    const m = BINDING.exec(line);
+    if (m) bindings.set(m[3], { name: m[3], index: Number(m[1]), access: m[2] as Binding["access"] });
+    else if (/@group\(0\)/.test(line)) {
+      throw new GpuError(
+        `${file}:${i + 1}: a binding of group 0 stands on one line, as var<storage, read|read_write>`,
+      );
+    }
+  });
+  const struct = /struct Sizes\s*\{([^}]*)\}/.exec(wgsl);
+  const body = (struct?.[1] ?? "").replace(/\/\/[^\n]*/g, "");
+  const fields = [...body.matchAll(/(\w+)\s*:\s*(\w+)/g)].map(([, name, type]): SizeField => {
+    if (type !== "u32" && type !== "i32" && type !== "f32") {
+      throw new GpuError(`${file}: field "${name}" of Sizes is ${type}; only u32, i32 and f32 are packed`);
+    }
+    return { name, type };
+  });
+  if (fields.length * 4 > SIZES_BYTES) {
+    throw new GpuError(`${file}: Sizes has ${fields.length} fields, at most 64`);
+  }
+  const preludes = (/^\/\/ @prelude (.+)$/m.exec(wgsl)?.[1] ?? "").split(/\s+/).filter(Boolean);
+  for (const name of preludes) {
+    if (!(name in PRELUDES)) {
+      throw new GpuError(`${file}: no prelude "${name}"; there are ${Object.keys(PRELUDES).join(", ")}`);
+    }
+  }
+  return { bindings, fields, preludes };
+}
+
+/** Packs the values of a dispatch's sizes as the struct lays them out. */
+export function packSizes(
+  source: KernelSource,
+  fields: readonly SizeField[],
+  sizes: Readonly<Record<string, number>>,
+): ArrayBuffer {
+  const view = new DataView(new ArrayBuffer(Math.max(16, Math.ceil(fields.length / 4) * 16)));
+  fields.forEach(({ name, type }, i) => {
+    const value = sizes[name];
+    if (value === undefined) throw new GpuError(`${source.file}: the dispatch gives no "${name}"`);
+    if (type === "f32") view.setFloat32(4 * i, value, true);
+    else if (!Number.isInteger(value)) {
+      throw new GpuError(`${source.file}: size "${name}" is ${value}, not an integer`);
+    } else if (type === "u32") view.setUint32(4 * i, value, true);
+    else view.setInt32(4 * i, value, true);
+  });
+  return view.buffer;
+}
+
+/** A pipeline and what binding to it takes. */
+export interface Pipeline {
+  readonly key: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  /** The bindings of this entry, in the order of `names`. */
+  readonly bindings: readonly Binding[];
+  readonly interface: KernelInterface;
+}
+
+/** What identifies a pipeline. */
+export interface Variant {
+  readonly kernel: KernelSource;
+  readonly entry: string;
+  /** Names of the bindings that the entry uses. */
+  readonly names: readonly string[];
+  readonly constants?: Readonly<Record<string, number>>;
+}
+
+/** Text that names a variant: `kernels/softmax.wgsl/forward{WG=64}`. */
+export function variantKey({ kernel, entry, names, constants = {} }: Variant): string {
+  const values = Object.keys(constants).sort().map((k) => `${k}=${constants[k]}`).join(", ");
+  return `${kernel.file}/${entry}${values ? `{${values}}` : ""}(${names.join(", ")})`;
+}
+
+/** All pipelines of a device, made once each. */
+export class PipelineCache {
+  readonly stepLayout: GPUBindGroupLayout;
+  readonly #gpu: Gpu;
+  readonly #interfaces = new Map<string, KernelInterface>();
+  readonly #modules = new Map<string, Promise<GPUShaderModule>>();
+  readonly #pipelines = new Map<string, Promise<Pipeline>>();
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+    this.stepLayout = gpu.device.createBindGroupLayout({
+      label: "sizes and step",
+      entries: [
+        {
+          binding: 0,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type: "uniform", hasDynamicOffset: true },
+        },
+        { binding: 1, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } },
+      ],
+    });
+  }
+
+  /** Number of pipelines made so far. */
+  get size(): number {
+    return this.#pipelines.size;
+  }
+
+  has(variant: Variant): boolean {
+    return this.#pipelines.has(variantKey(variant));
+  }
+
+  /** Parsed once a file text. */
+  interfaceOf(kernel: KernelSource): KernelInterface {
+    const key = kernel.file + "\n" + kernel.wgsl;
+    let parsed = this.#interfaces.get(key);
+    if (!parsed) this.#interfaces.set(key, parsed = parseKernel(kernel));
+    return parsed;
+  }
+
+  /** The pipeline of a variant. @throws {GpuError} With file, line and column where the WGSL does not compile. */
+  get(variant: Variant): Promise<Pipeline> {
+    const key = variantKey(variant);
+    let pipeline = this.#pipelines.get(key);
+    if (!pipeline) this.#pipelines.set(key, pipeline = this.#create(variant, key));
+    return pipeline;
+  }
+
+  #module(kernel: KernelSource): Promise<GPUShaderModule> {
+    const key = kernel.file + "\n" + kernel.wgsl;
+    let module = this.#modules.get(key);
+    if (!module) this.#modules.set(key, module = this.#compile(kernel));
+    return module;
+  }
+
+  async #compile(kernel: KernelSource): Promise<GPUShaderModule> {
+    const { device } = this.#gpu;
+    const code = [kernel.wgsl, ...this.interfaceOf(kernel).preludes.map((name) => PRELUDES[name])].join("\n");
+    device.pushErrorScope("validation");
+    const module = device.createShaderModule({ label: kernel.file, code });
+    const error = await device.popErrorScope();
+    const messages = (await module.getCompilationInfo()).messages.filter((m) => m.type === "error");
+    if (error || messages.length > 0) {
+      // The compiler's text is several lines: what is wrong, then the source with a mark under the place.
+      const m = messages[0];
+      const [what, ...excerpt] = (m?.message ?? error?.message ?? "").trim().split("\n");
+      const place = m ? `${kernel.file}:${m.lineNum}:${m.linePos}` : kernel.file;
+      throw new GpuError(`${place}: ${what.replace(/^Shader '[^']*' parsing error: /, "")}`, {
+        where: excerpt.join("\n").trimEnd(),
+      });
+    }
+    return module;
+  }
+
+  async #create(variant: Variant, key: string): Promise<Pipeline> {
+    const { kernel, entry, names, constants } = variant;
+    const { device } = this.#gpu;
+    const parsed = this.interfaceOf(kernel);
+    const bindings = names.map((name) => {
+      const binding = parsed.bindings.get(name);
+      if (!binding) {
+        throw new GpuError(
+          `${kernel.file} has no binding "${name}"; ${entry} may bind ${
+            [...parsed.bindings.keys()].join(", ")
+          }`,
+        );
+      }
+      return binding;
+    });
+    const module = await this.#module(kernel);
+    device.pushErrorScope("validation");
+    const layout = device.createBindGroupLayout({
+      label: key,
+      entries: bindings.map(({ index, access }) => ({
+        binding: index,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+      })),
+    });
+    const pipeline = device.createComputePipeline({
+      label: key,
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout, this.stepLayout] }),
+      compute: { module, entryPoint: entry, constants },
+    });
+    const error = await device.popErrorScope();
+    if (error) throw new GpuError(error.message, { where: key });
+    return { key, pipeline, layout, bindings, interface: parsed };
+  }
+}
+
+const caches = new WeakMap<GPUDevice, PipelineCache>();
+
+/** The device's cache of pipelines. */
+export function pipelinesOf(gpu: Gpu): PipelineCache {
+  let cache = caches.get(gpu.device);
+  if (!cache) caches.set(gpu.device, cache = new PipelineCache(gpu));
+  return cache;
+}

@@ -1,0 +1,43 @@
+/** From the GPU to the CPU: one copy, one wait. */
+import { GpuError } from "../core/errors.ts";
+import type { Gpu } from "./device.ts";
+
+/** A range of a buffer, in bytes. */
+export interface BufferRange {
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Reads several ranges in one submit. @throws {GpuError} If the device was lost or the copy failed. */
+export async function readBuffers(gpu: Gpu, ranges: readonly BufferRange[]): Promise<ArrayBuffer[]> {
+  const starts: number[] = [];
+  let total = 0;
+  for (const { bytes } of ranges) {
+    starts.push(total);
+    total += Math.ceil(bytes / 8) * 8;
+  }
+  if (total === 0) return ranges.map(() => new ArrayBuffer(0));
+  const staging = gpu.createBuffer({
+    label: "staging",
+    size: total,
+    usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+  });
+  try {
+    const encoder = gpu.device.createCommandEncoder();
+    ranges.forEach(({ buffer, offset, bytes }, i) =>
+      encoder.copyBufferToBuffer(buffer, offset, staging, starts[i], Math.ceil(bytes / 4) * 4)
+    );
+    gpu.device.queue.submit([encoder.finish()]);
+    // sync: the caller asked for values; everything submitted before is waited for.
+    await staging.mapAsync(GPUMapMode.READ).catch((cause) => {
+      gpu.check();
+      throw new GpuError("reading back from the GPU failed", { cause, where: String(cause) });
+    });
+    gpu.check();
+    const all = staging.getMappedRange();
+    return ranges.map(({ bytes }, i) => all.slice(starts[i], starts[i] + bytes));
+  } finally {
+    gpu.destroyBuffer(staging);
+  }
+}

@@ -1,0 +1,78 @@
+/** Writes safetensors files; `safetensors.ts` reads them and tells the format. */
+import { ShapeError } from "../core/errors.ts";
+import { writeFileAtomic } from "./atomic.ts";
+import { ARRAYS, isSizes, type StoredTensor } from "./stored_tensor.ts";
+
+/** Tensors to write, by key. */
+export type TensorsToWrite = Map<string, StoredTensor> | Record<string, StoredTensor>;
+
+/**
+ * Writes a file atomically. Equal tensors and metadata give equal bytes, in whatever order they are passed: wide dtypes
+ * first, so that all stay aligned, then by key; the header is padded to 8 bytes with spaces.
+ *
+ * @throws {ShapeError} If a tensor's data does not fit its dtype and shape.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: TensorsToWrite,
+  metadata: Record<string, string> = {},
+): Promise<void> {
+  await writeFileAtomic(path, encodedPieces(tensors, metadata));
+}
+
+/** The bytes that `writeSafetensors` writes. */
+export function encodeSafetensors(
+  tensors: TensorsToWrite,
+  metadata: Record<string, string> = {},
+): Uint8Array<ArrayBuffer> {
+  const pieces = encodedPieces(tensors, metadata);
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}
+
+/** The header, then each tensor's bytes: views, not copies. */
+function encodedPieces(tensors: TensorsToWrite, metadata: Record<string, string>): Uint8Array[] {
+  const entries = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
+  for (const [key, tensor] of entries) checkTensor(key, tensor);
+  const byKey = (a: string, b: string) => a < b ? -1 : 1; // by code unit: the same in every locale
+  const width = (tensor: StoredTensor) => ARRAYS[tensor.dtype].BYTES_PER_ELEMENT;
+  entries.sort(([a, x], [b, y]) => width(y) - width(x) || byKey(a, b));
+
+  const header: [string, unknown][] = [];
+  const notes = Object.entries(metadata).sort(([a], [b]) => byKey(a, b));
+  if (notes.length > 0) header.push(["__metadata__", Object.fromEntries(notes)]);
+  let at = 0;
+  for (const [key, { dtype, shape, data }] of entries) {
+    header.push([key, { dtype, shape, data_offsets: [at, at + data.byteLength] }]);
+    at += data.byteLength;
+  }
+  // Joined by hand: JSON.stringify would move keys that look like integers to the front.
+  const json = `{${
+    header.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(",")
+  }}`;
+  const text = new TextEncoder().encode(json);
+  const padded = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
+  new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
+  padded.set(text, 8);
+  return [
+    padded,
+    ...entries.map(([, { data }]) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
+  ];
+}
+
+function checkTensor(key: string, { dtype, shape, data }: StoredTensor): void {
+  if (key === "__metadata__") throw new ShapeError(`"__metadata__" is no name for a tensor`);
+  const elements = shape.reduce((a, b) => a * b, 1);
+  if (!isSizes(shape) || !(data instanceof ARRAYS[dtype]) || data.length !== elements) {
+    throw new ShapeError(
+      `tensor "${key}": ${data.constructor.name} of ${data.length} elements does not fit ${dtype} [${
+        shape.join(", ")
+      }]`,
+    );
+  }
+}

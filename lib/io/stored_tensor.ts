@@ -1,0 +1,37 @@
+/** Tensors as files hold them: dtype, shape, elements. */
+
+/** Array types by dtype. F16, BF16 and F8 stay raw bits; BOOL is one byte, 0 or 1. */
+export const ARRAYS = {
+  F64: Float64Array,
+  I64: BigInt64Array,
+  U64: BigUint64Array,
+  F32: Float32Array,
+  I32: Int32Array,
+  U32: Uint32Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  I16: Int16Array,
+  U16: Uint16Array,
+  F8_E4M3: Uint8Array,
+  F8_E5M2: Uint8Array,
+  I8: Int8Array,
+  U8: Uint8Array,
+  BOOL: Uint8Array,
+} as const;
+
+/** Element types of a file. */
+export type StoredDType = keyof typeof ARRAYS;
+/** The typed array that holds the elements of a dtype. */
+export type StoredArray<D extends StoredDType = StoredDType> = ReturnType<(typeof ARRAYS)[D]["of"]>;
+/** A tensor as bytes on disk: row major. `dtype` tells the type of `data`. */
+export type StoredTensor = {
+  [D in StoredDType]: { dtype: D; shape: readonly number[]; data: StoredArray<D> };
+}[StoredDType];
+
+/** True for the name of a dtype. */
+export const isStoredDType = (dtype: unknown): dtype is StoredDType =>
+  typeof dtype === "string" && Object.hasOwn(ARRAYS, dtype);
+
+/** True for a list of sizes or offsets: integers from 0 that a number holds exactly. */
+export const isSizes = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);

@@ -1,0 +1,65 @@
+/** Dropout and normal numbers, from counters: nothing is stored, and the same step draws the same numbers. */
+import { ConfigError } from "../core/errors.ts";
+import { type Shape, sizeOf } from "../core/shape.ts";
+import { apply, defineOp, type Dispatch, type Kernel, type OpDef } from "../tensor/op.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { isTraining, nextSite } from "../tensor/trace.ts";
+import wgsl from "../../kernels/dropout.wgsl" with { type: "text" };
+import { invocations } from "./rows.ts";
+
+const kernel: Kernel = { file: "kernels/dropout.wgsl", wgsl };
+
+/** u32 and f32 operations of one block of four random numbers: `kernels/prelude/random.wgsl`. */
+const BLOCK_FLOPS = 400;
+
+interface DropoutAttrs {
+  readonly p: number;
+  /** The place in the program: `nextSite`. */
+  readonly site: number;
+}
+
+/** What a launch over `N` elements needs; an invocation has four of them. */
+const launch = (N: number, { p, site }: DropoutAttrs) => ({
+  kernel,
+  sizes: { N, site, threshold: Math.min(Math.round(p * 2 ** 32), 2 ** 32 - 1), scale: 1 / (1 - p) },
+  grid: invocations(Math.ceil(N / 4)),
+});
+
+export const dropoutOp: OpDef<DropoutAttrs> = defineOp<DropoutAttrs>({
+  name: "dropout",
+  outputs: ([x]) => [x],
+  dispatch: ([x], [y], attrs) => {
+    const N = sizeOf(x.shape);
+    const entry: Pick<Dispatch, "entry" | "bind"> = N % 4 === 0
+      ? { entry: "dropout4", bind: { x4: x, y4: y } }
+      : { entry: "dropout", bind: { x, y } };
+    return [{ ...launch(N, attrs), ...entry }];
+  },
+  backward: ({ dy, attrs }) => [apply(dropoutOp, [dy], attrs)], // the same site: the same mask
+  cost: ([x]) => ({ flops: BLOCK_FLOPS / 4 * sizeOf(x.shape), bytes: 8 * sizeOf(x.shape) }),
+});
+
+export const randomNormalOp = defineOp<{ readonly shape: Shape; readonly site: number }>({
+  name: "randomNormal",
+  outputs: (_, { shape }) => [{ shape, dtype: "f32" }],
+  dispatch: (_, [y], { shape, site }) => {
+    return [{ ...launch(sizeOf(shape), { p: 0, site }), entry: "normal", bind: { y } }];
+  },
+  cost: (_, __, { shape }) => ({ flops: (BLOCK_FLOPS / 4 + 30) * sizeOf(shape), bytes: 4 * sizeOf(shape) }),
+});
+
+/**
+ * Dropout: each element is 0 with probability `p`, else it is divided by `1 - p`. Outside training it is `x` itself.
+ *
+ * Source: torch.nn.functional.dropout; the random numbers are ours (`lib/core/random.ts`).
+ *
+ * @param p Share of the elements that become 0: in [0, 1).
+ * @throws {ConfigError} If `p` is outside [0, 1).
+ */
+export function dropout(x: Tensor, p: number): Tensor {
+  if (!(p >= 0 && p < 1)) throw new ConfigError(`dropout: p is ${p}, expected 0 <= p < 1`);
+  return isTraining() && p > 0 ? apply(dropoutOp, [x], { p, site: nextSite() }) : x;
+}
+
+/** Independent normal numbers, mean 0 and standard deviation 1; new ones at each step. */
+export const randomNormal = (shape: Shape): Tensor => apply(randomNormalOp, [], { shape, site: nextSite() });

@@ -1,0 +1,14 @@
+/** The reverse pass with the ops that it needs. */
+import { backward } from "../tensor/grad.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { addN, ones } from "./elementwise.ts";
+
+/**
+ * Gradients of a loss of one element. A tensor that the loss does not depend on is absent from the map:
+ * PyTorch's `None`, which is not a gradient of zeros.
+ *
+ * @throws {ShapeError} If `loss` has more than one element.
+ * @throws {Error} If the path passes an op without a gradient (named in the message).
+ */
+export const grad = (loss: Tensor, wrt: Iterable<Tensor>): Map<Tensor, Tensor> =>
+  backward(loss, wrt, { sum: addN, ones: (like) => ones(like.shape) });

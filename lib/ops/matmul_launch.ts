@@ -1,0 +1,68 @@
+/** From a matrix product to its launches. */
+import { GpuError } from "../core/errors.ts";
+import { sizeOf } from "../core/shape.ts";
+import type { Cost, Dispatch, Kernel, Target } from "../tensor/op.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { pickVariant, type Product, tilesOf } from "./matmul_variants.ts";
+import portableWgsl from "../../kernels/matmul.wgsl" with { type: "text" };
+import subgroupWgsl from "../../kernels/matmul_subgroup.wgsl" with { type: "text" };
+
+const kernels: Readonly<Record<"portable" | "subgroup", Kernel>> = {
+  portable: { file: "kernels/matmul.wgsl", wgsl: portableWgsl },
+  subgroup: { file: "kernels/matmul_subgroup.wgsl", wgsl: subgroupWgsl },
+};
+
+/** What happens to a sum before it is stored. */
+export interface Epilogue {
+  readonly scale?: number;
+  readonly bias?: Tensor;
+  readonly isRelu?: boolean;
+}
+
+/** WebGPU's limit on each axis of a grid. */
+const MAX_GROUPS = 65_535;
+
+/** The launches of `y = activation(scale * a b + bias)`: one, or several where there are more matrices than a grid takes. */
+export function launchProduct(
+  product: Product,
+  { a, b, y }: { readonly a: Tensor; readonly b: Tensor; readonly y: Tensor },
+  { scale = 1, bias, isRelu = false }: Epilogue,
+  target: Target,
+): Dispatch[] {
+  const { M, N, K, outer, inner } = product;
+  const variant = pickVariant(product, target);
+  const [tilesX, tilesY] = tilesOf(product, variant);
+  if (Math.max(tilesX, tilesY) > MAX_GROUPS) {
+    throw new GpuError(
+      `a matrix product of ${M} x ${N} x ${K} has more than ${MAX_GROUPS} tiles in a row or column`,
+    );
+  }
+  const common = {
+    kernel: kernels[variant.kernel],
+    entry: variant.entry,
+    bind: {
+      [variant.fours === "a and b along K" ? "a4" : "a"]: a,
+      [variant.fours === "none" ? "b" : "b4"]: b,
+      bias: bias ?? a, // not read without a bias, and one pipeline serves both
+      y,
+    },
+  };
+  const sizes = {
+    ...{ M, N, K, inner, hasBias: bias ? 1 : 0, isRelu: isRelu ? 1 : 0, scale },
+    ...{ aOuter: product.a.outer, aInner: product.a.inner, aM: product.a.m, aK: product.a.k },
+    ...{ bOuter: product.b.outer, bInner: product.b.inner, bN: product.b.n, bK: product.b.k },
+    ...{ yOuter: product.y.outer, yInner: product.y.inner, yM: product.y.m },
+  };
+  const launches: Dispatch[] = [];
+  for (let z0 = 0; z0 < outer * inner; z0 += MAX_GROUPS) {
+    const tilesZ = Math.min(MAX_GROUPS, outer * inner - z0);
+    launches.push({ ...common, sizes: { ...sizes, z0 }, grid: [tilesX, tilesY, tilesZ] });
+  }
+  return launches;
+}
+
+/** Two flops a term; each operand once. */
+export const costOfProduct = ({ M, N, K, outer, inner }: Product, tensors: readonly Tensor[]): Cost => ({
+  flops: 2 * M * N * K * outer * inner,
+  bytes: tensors.reduce((bytes, x) => bytes + 4 * sizeOf(x.shape), 0),
+});

@@ -1,0 +1,75 @@
+/** The device's measured ceilings: what every other time is compared with. */
+import wgsl from "../../kernels/ceilings.wgsl" with { type: "text" };
+import type { Gpu } from "../gpu/device.ts";
+import { apply, defineOp, foldGrid, type Kernel } from "../tensor/op.ts";
+import { param, type Tensor } from "../tensor/tensor.ts";
+import { compile } from "./compile.ts";
+
+/** Rates that this device reaches in a plain copy and in register-only multiply-adds. */
+export interface Ceilings {
+  /** f32 multiply-adds, two flops each: GFLOP/s. */
+  readonly gflops: number;
+  /** Bytes read plus bytes written: GB/s. */
+  readonly gbps: number;
+  /** One empty launch within a submit of many: microseconds. */
+  readonly launchUs: number;
+}
+
+const kernel: Kernel = { file: "kernels/ceilings.wgsl", wgsl };
+
+const ceilingOp = defineOp<{ entry: "copy" | "madd"; rounds: number }>({
+  name: "ceiling",
+  outputs: ([x]) => [x],
+  dispatch: ([x], [y], { entry, rounds }) => {
+    const N = x.shape[0] / 4;
+    return [{ kernel, entry, sizes: { N, rounds }, grid: foldGrid(Math.ceil(N / 64)), bind: { x, y } }];
+  },
+  cost: ([x]) => ({ flops: 0, bytes: 8 * x.shape[0] }),
+});
+
+/** Best of `repeats` of `launches` launches in one submit, in milliseconds a launch. */
+async function timeLaunches(
+  gpu: Gpu,
+  entry: "copy" | "madd",
+  size: number,
+  rounds: number,
+  launches: number,
+): Promise<number> {
+  // A parameter and not an input: an input is uploaded at each run.
+  const x = param([size], new Float32Array(size).fill(0.5));
+  using plan = await compile(
+    gpu,
+    () => {
+      let y: Tensor = x;
+      for (let i = 0; i < launches; i++) y = apply(ceilingOp, [y], { entry, rounds });
+      return { outputs: { y } };
+    },
+    {},
+    { label: `ceiling ${entry}`, profile: false, keepValues: false },
+  );
+  let best = Infinity;
+  for (let repeat = 0; repeat < 5; repeat++) {
+    plan.run({});
+    await gpu.queue.onSubmittedWorkDone(); // sync: a measurement
+    const start = performance.now();
+    plan.run({});
+    await gpu.queue.onSubmittedWorkDone(); // sync: a measurement
+    best = Math.min(best, performance.now() - start);
+  }
+  return best / launches;
+}
+
+/** Measures the ceilings: about a second on a software driver. */
+export async function measureCeilings(gpu: Gpu): Promise<Ceilings> {
+  const launchMs = await timeLaunches(gpu, "copy", 256, 0, 500);
+  // 32 MiB: above the caches of a CPU; a GPU with a larger cache shows its cache's rate.
+  const copySize = 2 ** 23, copies = 8;
+  const copyMs = await timeLaunches(gpu, "copy", copySize, 0, copies);
+  const lanes = gpu.isSoftware ? 2 ** 12 : 2 ** 20, rounds = 2 ** 11;
+  const maddMs = await timeLaunches(gpu, "madd", 4 * lanes, rounds, 4);
+  return {
+    gflops: lanes * rounds * 8 * 4 * 2 / (maddMs * 1e6),
+    gbps: 8 * copySize / (copyMs * 1e6),
+    launchUs: 1000 * launchMs,
+  };
+}

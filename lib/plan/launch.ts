@@ -1,0 +1,164 @@
+/** The launches of a plan: pipelines, bind groups and slices of the sizes uniform, made once and encoded at each run. */
+import { GpuError } from "../core/errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import {
+  packSizes,
+  type Pipeline,
+  pipelinesOf,
+  SIZES_BYTES,
+  type Variant,
+  variantKey,
+} from "../gpu/kernel.ts";
+import type { BufferRange } from "../gpu/readback.ts";
+import type { Dispatch, Node } from "../tensor/op.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { Lowered } from "./lower.ts";
+import type { State } from "./state.ts";
+
+/** A launch, ready to encode. */
+export interface Launch {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  readonly sizesOffset: number;
+  readonly grid: readonly [number, number, number];
+  readonly dispatch: Dispatch;
+  readonly node: Node;
+  readonly isFirstOfNode: boolean;
+}
+
+/** What a run encodes, in order. */
+export type Command = Launch | { readonly copy: { readonly from: BufferRange; readonly to: BufferRange } };
+
+/** All commands of a plan and what they share. */
+export interface Commands {
+  readonly list: readonly Command[];
+  readonly launches: readonly Launch[];
+  /** Bind group 1. */
+  readonly stepGroup: GPUBindGroup;
+  /** Pipelines that this plan is the first to use. */
+  readonly fresh: ReadonlySet<string>;
+}
+
+/** What the commands are built for. */
+export interface CommandOptions {
+  readonly label: string;
+  readonly state: State;
+  /** The step uniform. */
+  readonly step: GPUBuffer;
+  /** Allocates a buffer that the plan owns. */
+  own(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer;
+  /** Where a tensor's bytes are. */
+  rangeOf(tensor: Tensor): BufferRange;
+}
+
+const variantOf = (d: Dispatch): Variant => ({
+  kernel: d.kernel,
+  entry: d.entry,
+  names: Object.keys(d.bind),
+  constants: d.constants,
+});
+
+/** Makes pipelines, sizes and bind groups. @throws {GpuError} If a kernel or a binding is refused. */
+export async function buildCommands(gpu: Gpu, lowered: Lowered, options: CommandOptions): Promise<Commands> {
+  const { device } = gpu;
+  const cache = pipelinesOf(gpu);
+  const { label, state, step, own, rangeOf } = options;
+  const dispatches = lowered.steps.flatMap((s) => s.kind === "dispatch" ? [s.dispatch] : []);
+  const variants = new Map(dispatches.map((d) => [variantKey(variantOf(d)), variantOf(d)]));
+  const fresh = new Set([...variants].flatMap(([key, variant]) => cache.has(variant) ? [] : [key]));
+  const pipelines = new Map<string, Pipeline>();
+  for (const [key, variant] of variants) pipelines.set(key, await cache.get(variant));
+
+  const { buffer: sizes, offsets } = uploadSizes(gpu, dispatches, own);
+  const stepGroup = device.createBindGroup({
+    label,
+    layout: cache.stepLayout,
+    entries: [
+      { binding: 0, resource: { buffer: sizes, size: SIZES_BYTES } },
+      { binding: 1, resource: { buffer: step } },
+    ],
+  });
+
+  device.pushErrorScope("validation");
+  let index = 0;
+  let previous: Node | undefined;
+  const list = lowered.steps.map((one): Command => {
+    if (one.kind === "copy") {
+      return { copy: { from: rangeOf(one.value), to: state.rangeOf(one.param, one.buffer) } };
+    }
+    const { dispatch, node } = one;
+    const { pipeline, layout, bindings } = pipelines.get(variantKey(variantOf(dispatch))) as Pipeline; // made above
+    const bindGroup = device.createBindGroup({
+      label: `${dispatch.kernel.file}/${dispatch.entry}`,
+      layout,
+      entries: bindings.map(({ name, index }) => {
+        const { buffer, offset, bytes } = rangeOf(dispatch.bind[name]);
+        return { binding: index, resource: { buffer, offset, size: bytes } };
+      }),
+    });
+    const isFirstOfNode = previous !== node;
+    previous = node;
+    return {
+      pipeline,
+      bindGroup,
+      sizesOffset: offsets[index++],
+      grid: dispatch.grid,
+      dispatch,
+      node,
+      isFirstOfNode,
+    };
+  });
+  const error = await device.popErrorScope();
+  if (error) throw new GpuError(error.message, { where: label });
+  gpu.check();
+  return { list, launches: list.filter((c): c is Launch => "pipeline" in c), stepGroup, fresh };
+}
+
+/** The plan's uniform of sizes. Equal sizes share a slice; slice 0 is all zeros: what warming up uses. */
+function uploadSizes(gpu: Gpu, dispatches: readonly Dispatch[], own: CommandOptions["own"]) {
+  const cache = pipelinesOf(gpu);
+  const slices: ArrayBuffer[] = [new ArrayBuffer(SIZES_BYTES)];
+  const known = new Map<string, number>();
+  const offsets = dispatches.map(({ kernel, sizes }) => {
+    const bytes = packSizes(kernel, cache.interfaceOf(kernel).fields, sizes);
+    const key = new Uint32Array(bytes).join(",");
+    let slice = known.get(key);
+    if (slice === undefined) known.set(key, slice = slices.push(bytes) - 1);
+    return slice * SIZES_BYTES;
+  });
+  const buffer = own("sizes", slices.length * SIZES_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  slices.forEach((bytes, i) => gpu.queue.writeBuffer(buffer, i * SIZES_BYTES, bytes));
+  return { buffer, offsets };
+}
+
+/** Encodes one launch. */
+export function encodeLaunch(pass: GPUComputePassEncoder, launch: Launch, stepGroup: GPUBindGroup): void {
+  pass.setPipeline(launch.pipeline);
+  pass.setBindGroup(0, launch.bindGroup);
+  pass.setBindGroup(1, stepGroup, [launch.sizesOffset]);
+  pass.dispatchWorkgroups(...launch.grid);
+}
+
+/**
+ * A pipeline's first dispatch compiles it: one launch of each fresh one, with sizes of zero, so that a kernel touches
+ * nothing. Those that write state are left out: nothing may change it before the first step.
+ */
+export async function warmUp(
+  gpu: Gpu,
+  { launches, stepGroup, fresh }: Commands,
+  onProgress?: (done: number, total: number, what: string) => void,
+): Promise<void> {
+  const left = new Set(fresh);
+  for (const launch of launches) {
+    const writesState = Object.values(launch.dispatch.bind).some((t) => t.source.kind === "shard");
+    const key = variantKey(variantOf(launch.dispatch));
+    if (writesState || !left.delete(key)) continue;
+    const encoder = gpu.device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    encodeLaunch(pass, { ...launch, sizesOffset: 0, grid: [1, 1, 1] }, stepGroup);
+    pass.end();
+    gpu.queue.submit([encoder.finish()]);
+    await gpu.queue.onSubmittedWorkDone(); // sync: compiling is what is waited for and shown
+    onProgress?.(fresh.size - left.size, fresh.size, key);
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * Recall tables. Rows are first sorted into blocks of one protocol each; an output format only writes blocks, so it is
+ * one function. Numbers of different protocols never stand in one block.
+ */
+import { formatCount, textTable } from "../core/format.ts";
+import { type Protocol, protocolKey, protocolText } from "../metrics/protocol.ts";
+import type { Recalls } from "../metrics/recall.ts";
+
+/** What is compared: one line of a table. */
+export interface TableRow {
+  label: string;
+  /** The run folder the numbers come from. */
+  run?: string;
+  protocol: Protocol;
+  metrics: Recalls;
+}
+
+/** One split's metrics by what the query was made of. */
+export interface SplitMetrics {
+  /** Reference image and text. */
+  composed: Recalls;
+  /** The reference image alone. */
+  image?: Recalls;
+  /** The text alone. */
+  text?: Recalls;
+  /** Composed, with the weights that training started from. */
+  "before training"?: Recalls;
+  /** Composed, by category, where a data set has a gallery for each. */
+  categories?: Record<string, Recalls>;
+}
+
+/** What `train --json` and `eval --json` print. */
+export interface RunResult {
+  run: string;
+  /** By split. */
+  metrics: Record<string, SplitMetrics>;
+  /** `split` is that of the first split; each row gets its own. */
+  protocol: Protocol;
+}
+
+const LABELS = [
+  ["before training", "before training"],
+  ["image", "image only"],
+  ["text", "text only"],
+  ["composed", "composed"],
+] as const;
+
+/** A run's rows: for each split what was measured, composed last. Categories become columns of the composed row. */
+export function rowsOf({ run, metrics, protocol }: RunResult): TableRow[] {
+  return Object.entries(metrics).flatMap(([split, measured]) =>
+    LABELS.flatMap(([kind, label]) => {
+      const recalls = measured[kind];
+      if (!recalls) return [];
+      const categories = kind === "composed" ? flatCategories(measured.categories) : {};
+      return [{ label, run, protocol: { ...protocol, split }, metrics: { ...categories, ...recalls } }];
+    })
+  );
+}
+
+/** `{ dress: { "R@10": 1 } }` to `{ "dress R@10": 1 }`. */
+const flatCategories = (categories: Record<string, Recalls> = {}): Recalls =>
+  Object.fromEntries(
+    Object.entries(categories).flatMap(([category, recalls]) =>
+      Object.entries(recalls).map(([name, value]) => [`${category} ${name}`, value])
+    ),
+  );
+
+/** Rows of one protocol as text. The first columns are names, the others numbers. */
+export interface TableBlock {
+  title: string;
+  nameColumns: number;
+  header: string[];
+  cells: string[][];
+}
+
+/** The rows by protocol, in the order in which protocols, rows and metrics first occur. */
+export function tableBlocks(rows: readonly TableRow[]): TableBlock[] {
+  const hasRuns = new Set(rows.map((row) => row.run)).size > 1;
+  return [...Map.groupBy(rows, (row) => protocolKey(row.protocol)).values()].map((block) => {
+    const metrics = [...new Set(block.flatMap((row) => Object.keys(row.metrics)))];
+    const names = (row: TableRow) => hasRuns ? [row.label, row.run ?? ""] : [row.label];
+    return {
+      title: `Recall in percent on ${protocolText(block[0].protocol)}`,
+      nameColumns: hasRuns ? 2 : 1,
+      header: [...(hasRuns ? ["", "run"] : [""]), ...metrics],
+      cells: block.map((
+        row,
+      ) => [...names(row), ...metrics.map((name) => formatMetric(name, row.metrics[name]))]),
+    };
+  });
+}
+
+/** Recalls with two decimals, numbers of queries whole, a dash where there is none. */
+function formatMetric(name: string, value?: number): string {
+  if (value === undefined) return "-";
+  return name.endsWith("queries") ? formatCount(value) : value.toFixed(2);
+}
+
+/**
+ * The table for a terminal.
+ *
+ * @example Usage
+ * ```ts
+ * const protocol = { dataset: "demo", split: "val", gallery: "all", referenceRemoved: true };
+ * const text = terminalTable([{ label: "composed", protocol, metrics: { "R@10": 55.9, queries: 3021 } }]);
+ * if (!text.endsWith("composed  55.90    3,021")) throw new Error(text);
+ * ```
+ */
+export const terminalTable = (rows: readonly TableRow[]): string =>
+  tableBlocks(rows).map(({ title, nameColumns, header, cells }) => {
+    const align = header.map((_, i) => i < nameColumns ? "l" : "r").join("");
+    return `${title}\n\n${textTable(cells, { header, align })}`;
+  }).join("\n\n");
+
+/** The table in Markdown. */
+export const markdownTable = (rows: readonly TableRow[]): string =>
+  tableBlocks(rows).map(({ title, nameColumns, header, cells }) => {
+    const rule = header.map((_, i) => i < nameColumns ? "---" : "---:");
+    const line = (row: string[]) => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+    return [title + ":", "", line(header), line(rule), ...cells.map(line)].join("\n");
+  }).join("\n\n");

@@ -1,0 +1,78 @@
+/** The reverse pass: from a scalar back to whatever it depends on, as graph. */
+import { ShapeError } from "../core/errors.ts";
+import { sameShape, showShape, sizeOf } from "../core/shape.ts";
+import type { Node } from "./op.ts";
+import type { Tensor } from "./tensor.ts";
+import { reachable, scope } from "./trace.ts";
+
+/** The two graph builders that the pass needs; `lib/ops` provides them. */
+export interface GradBuilders {
+  /** Sum of two or more tensors of one shape. */
+  sum(terms: readonly Tensor[]): Tensor;
+  /** A tensor of ones. */
+  ones(like: Tensor): Tensor;
+}
+
+/**
+ * Gradients of `loss` with respect to each tensor of `wrt` that it depends on.
+ * A tensor that `loss` does not depend on is absent from the map: PyTorch's `None`, which is not a gradient of zeros.
+ *
+ * @param loss One element.
+ * @throws {ShapeError} If `loss` has more than one element.
+ * @throws {Error} If the path passes an op without a gradient (named in the message).
+ */
+export function backward(
+  loss: Tensor,
+  wrt: Iterable<Tensor>,
+  { sum, ones }: GradBuilders,
+): Map<Tensor, Tensor> {
+  if (sizeOf(loss.shape) !== 1) {
+    throw new ShapeError(`a gradient needs a loss of one element, got ${showShape(loss.shape)}`);
+  }
+  const wanted = new Set(wrt);
+  const nodes = reachable([loss]);
+  // Forward sweep: which tensors lie on a path from `wrt` to the loss.
+  const active = new Set<Tensor>(wanted);
+  for (const node of nodes) {
+    if (node.inputs.some((x) => active.has(x))) node.outputs.forEach((y) => active.add(y));
+  }
+
+  const terms = new Map<Tensor, Tensor[]>();
+  if (active.has(loss)) terms.set(loss, [ones(loss)]);
+  const total = (x: Tensor): Tensor | undefined => {
+    const list = terms.get(x);
+    if (!list) return undefined;
+    if (list.length > 1) terms.set(x, [sum(list)]);
+    return terms.get(x)?.[0];
+  };
+  for (const node of nodes.toReversed()) {
+    if (!node.inputs.some((x) => active.has(x))) continue;
+    if (node.outputs.slice(1).some((y) => terms.has(y))) throw noGradient(node, "of its auxiliary outputs");
+    const dy = total(node.outputs[0]);
+    if (!dy) continue;
+    if (!node.op.backward) throw noGradient(node, "");
+    const rule = node.op.backward.bind(node.op);
+    const context = { inputs: node.inputs, outputs: node.outputs, dy, attrs: node.attrs };
+    const grads = node.scope ? scope(node.scope, () => rule(context)) : rule(context);
+    node.inputs.forEach((x, i) => {
+      const dx = grads[i];
+      if (!dx || !active.has(x)) return;
+      if (!sameShape(dx.shape, x.shape)) {
+        throw new Error(
+          `${node.op.name}: gradient ${i} is ${showShape(dx.shape)}, the input ${showShape(x.shape)}`,
+        );
+      }
+      const list = terms.get(x);
+      list ? list.push(dx) : terms.set(x, [dx]);
+    });
+  }
+  const result = new Map<Tensor, Tensor>();
+  for (const x of wanted) {
+    const dx = total(x);
+    if (dx) result.set(x, dx);
+  }
+  return result;
+}
+
+const noGradient = (node: Node, what: string): Error =>
+  new Error(`${node.op.name} has no gradient ${what}`.trim() + (node.scope ? ` (in ${node.scope})` : ""));

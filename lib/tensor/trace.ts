@@ -1,0 +1,91 @@
+/** A trace: what a function of tensors computes and changes, as plain data. */
+import type { Node } from "./op.ts";
+import type { Param, Tensor } from "./tensor.ts";
+
+/** The things that a step changes besides its outputs, in order. */
+export type Effect =
+  /** Writes a value into a parameter's place in a state buffer. */
+  | {
+    readonly kind: "assign";
+    readonly param: Param;
+    readonly buffer: "param" | "grad";
+    readonly value: Tensor;
+  }
+  /** Runs a node for what it does to the shards that it binds. */
+  | { readonly kind: "node"; readonly node: Node };
+
+/** What `trace` records. */
+export interface Trace<R> {
+  readonly result: R;
+  readonly effects: readonly Effect[];
+  readonly isTraining: boolean;
+}
+
+interface Context {
+  readonly isTraining: boolean;
+  readonly effects: Effect[];
+  sites: number;
+}
+
+let context: Context | undefined;
+const scopes: string[] = [];
+
+/** Module path at this point of the trace: `qformer.layer.3`. */
+export const scopePath = (): string => scopes.join(".");
+
+/** Names a part of the graph, for messages and profiles. */
+export function scope<R>(name: string, fn: () => R): R {
+  scopes.push(name);
+  try {
+    return fn();
+  } finally {
+    scopes.pop();
+  }
+}
+
+/** Runs `fn` once on symbolic tensors and records its effects. */
+export function trace<R>(fn: () => R, { isTraining = false }: { isTraining?: boolean } = {}): Trace<R> {
+  const outer = context;
+  context = { isTraining, effects: [], sites: 0 };
+  try {
+    const result = fn();
+    return { result, effects: context.effects, isTraining };
+  } finally {
+    context = outer;
+  }
+}
+
+/** True inside a trace that trains: dropout drops. */
+export const isTraining = (): boolean => context?.isTraining ?? false;
+
+/** Number of the next place that draws random numbers. Same program, same numbers: counted in trace order. */
+export const nextSite = (): number => {
+  if (!context) throw new Error("random numbers need a trace: call the op inside compile or evaluate");
+  return context.sites++;
+};
+
+/** Records an effect. */
+export function addEffect(effect: Effect): void {
+  if (!context) throw new Error("an effect needs a trace: call it inside compile or evaluate");
+  context.effects.push(effect);
+}
+
+/** Sets a parameter to a value at the end of the step. */
+export const assign = (param: Param, value: Tensor): void =>
+  addEffect({ kind: "assign", param, buffer: "param", value });
+
+/** All nodes that `roots` depend on, in order of creation. */
+export function reachable(roots: Iterable<Tensor>, nodes: Iterable<Node> = []): Node[] {
+  const seen = new Set<Node>();
+  const stack: Node[] = [...nodes];
+  const push = (x: Tensor) => {
+    if (x.source.kind === "op") stack.push(x.source.node);
+  };
+  for (const root of roots) push(root);
+  for (let node = stack.pop(); node; node = stack.pop()) {
+    if (seen.has(node)) continue;
+    seen.add(node);
+    node.inputs.forEach(push);
+  }
+  return [...seen].sort((a, b) => a.id - b.id);
+}

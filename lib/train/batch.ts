@@ -1,0 +1,134 @@
+/** From the loader's batches to a plan's inputs, and from the inputs in a trace to the batches that a frame takes. */
+import { ConfigError } from "../core/errors.ts";
+import { sizeOf } from "../core/shape.ts";
+import type { ImageSource } from "../data/image_source.ts";
+import type { QueryBatch as QueryRows, TextBatch as Texts, TextOptions, TrainBatch } from "../data/loader.ts";
+import { Pixels, type Shift } from "../data/pixels.ts";
+import type { Dataset } from "../data/triplet.ts";
+import type { ImageBatch, QueryBatch, TripletBatch } from "../nn/frame.ts";
+import type { InputSpecs } from "../plan/compile.ts";
+import type { Tensor, TensorData } from "../tensor/tensor.ts";
+
+/** The data of an experiment: what it trains on, and how captions and pictures reach the model. */
+export interface ExperimentData {
+  readonly dataset: Dataset;
+  readonly images: ImageSource;
+  readonly text: TextOptions;
+  /** The text of a training triplet. Default: its one caption. */
+  readonly trainCaption?: (captions: readonly string[], u: number) => string;
+  /** The text of a query. Default: its one caption. */
+  readonly evalCaption?: (captions: readonly string[]) => string;
+  /** How the captions become one text, for the protocol. Default "single". */
+  readonly captionJoin?: string;
+  /** Largest shift of training pictures in pixels. Default 0. */
+  readonly maxShift?: number;
+  /** True: the reference stays in the ranking, as FashionIQ's protocol has it. */
+  readonly keepsReference?: boolean;
+}
+
+/** Values by input name. */
+export type Inputs = Record<string, TensorData>;
+
+/** A batch for a plan: the shapes that choose the plan, and the values. */
+export interface PlanInputs {
+  readonly specs: InputSpecs;
+  readonly values: Inputs;
+}
+
+const NO_SHIFT: Shift = { x: 0, y: 0 };
+
+/** Makes plan inputs of batches. The pictures' arrays are reused: a batch holds until the next one of its kind. */
+export class BatchReader {
+  readonly #images: ImageSource;
+  readonly #arrays = new Map<string, Float32Array<ArrayBuffer>>();
+
+  /** @throws {ConfigError} If the images have a field that no model reads: bytes other than the demo's pixels. */
+  constructor(images: ImageSource) {
+    const bytes = Object.entries(images.fields).find(([, { dtype }]) => dtype === "u8");
+    if (bytes && !(images instanceof Pixels)) {
+      throw new ConfigError(`image field "${bytes[0]}" is u8, a model reads f32`);
+    }
+    this.#images = images;
+  }
+
+  /** References, targets, texts. */
+  triplets(batch: TrainBatch): PlanInputs {
+    return merge(
+      this.#read("reference", batch.references, batch.shifts.reference),
+      this.#read("target", batch.targets, batch.shifts.target),
+      textInputs(batch),
+    );
+  }
+  /** References and texts. */
+  queries(batch: QueryRows): PlanInputs {
+    return merge(this.#read("reference", batch.references), textInputs(batch));
+  }
+  /** Gallery images. */
+  gallery(ids: ArrayLike<number>): PlanInputs {
+    return this.#read("gallery", ids);
+  }
+
+  #read(prefix: string, ids: ArrayLike<number>, shift = NO_SHIFT): PlanInputs {
+    const B = ids.length,
+      specs: Record<string, { shape: number[] }> = {},
+      into: Record<string, Float32Array<ArrayBuffer>> = {};
+    for (const [field, { shape }] of Object.entries(this.#images.fields)) {
+      specs[`${prefix}.${field}`] = { shape: [B, ...shape] };
+      into[field] = this.#array(`${prefix}.${field}`, B * sizeOf(shape));
+    }
+    if (this.#images instanceof Pixels) this.#images.readPixels(ids, shift, into.pixels);
+    else this.#images.read(ids, into);
+    return {
+      specs,
+      values: Object.fromEntries(Object.entries(into).map(([field, array]) => [`${prefix}.${field}`, array])),
+    };
+  }
+
+  #array(name: string, length: number): Float32Array<ArrayBuffer> {
+    let array = this.#arrays.get(name);
+    if (array?.length !== length) this.#arrays.set(name, array = new Float32Array(length));
+    return array;
+  }
+}
+
+function textInputs({ inputIds, attentionMask, paddedLength: L, length, captions }: Texts): PlanInputs {
+  const B = captions.length;
+  return {
+    specs: {
+      inputIds: { shape: [B, L], dtype: "u32" },
+      attentionMask: { shape: [B, L] },
+      longest: { shape: [1], dtype: "u32" },
+    },
+    values: { inputIds, attentionMask, longest: new Uint32Array([length]) },
+  };
+}
+
+const merge = (...parts: readonly PlanInputs[]): PlanInputs => ({
+  specs: Object.assign({}, ...parts.map(({ specs }) => specs)),
+  values: Object.assign({}, ...parts.map(({ values }) => values)),
+});
+
+/** In a trace: the fields of `prefix`. */
+export const imageBatch = (
+  inputs: Record<string, Tensor>,
+  prefix: "reference" | "target" | "gallery",
+): ImageBatch =>
+  Object.fromEntries(
+    Object.entries(inputs).flatMap(([name, tensor]) =>
+      name.startsWith(`${prefix}.`) ? [[name.slice(prefix.length + 1), tensor]] : []
+    ),
+  );
+
+/** In a trace: the query's part of the inputs. */
+export const queryBatch = (inputs: Record<string, Tensor>): QueryBatch => ({
+  inputIds: inputs.inputIds,
+  attentionMask: inputs.attentionMask,
+  longest: inputs.longest,
+  reference: imageBatch(inputs, "reference"),
+});
+
+/** In a trace: the whole triplet. */
+export const tripletBatch = (inputs: Record<string, Tensor>): TripletBatch => ({
+  ...queryBatch(inputs),
+  target: imageBatch(inputs, "target"),
+});

@@ -1,0 +1,165 @@
+/** An experiment as a command: flags, run folder, training or going on, the table. */
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runCommand } from "../core/command.ts";
+import { ConfigError, DataError, isUserError } from "../core/errors.ts";
+import { type FlagSpecs, type FlagValues, helpText, parseFlags } from "../core/flags.ts";
+import { type Gpu, openDevice } from "../gpu/device.ts";
+import type { Embeddings } from "../nn/frame.ts";
+import { State } from "../plan/state.ts";
+import type { RunResult } from "../report/table.ts";
+import type { ExperimentData } from "./batch.ts";
+import { Checkpoints } from "./checkpoint.ts";
+import {
+  type ConfigOf,
+  type ExperimentFlags,
+  runFlags,
+  type StoredConfig,
+  type TrainingConfig,
+  withTrainingFlags,
+} from "./config.ts";
+import { Evaluator } from "./evaluate.ts";
+import { Progress } from "./progress.ts";
+import { measure, readBefore, readResults, resultOf, showResult } from "./results.ts";
+import { RunFolder, type RunManifest } from "./run.ts";
+import { type AnyFunctions, contextOf, type ExperimentFunctions, type Model, openModel } from "./session.ts";
+import { trainRun } from "./train.ts";
+
+/** An experiment: `experiment` makes it, the tasks run it. */
+export class Experiment {
+  /** The file's name without its ending: the folder of its runs. */
+  readonly name: string;
+  /** The file, as a path from the working directory where it lies below it. */
+  readonly source: string;
+  readonly functions: AnyFunctions;
+  readonly #url: string;
+  readonly #flags: FlagSpecs;
+
+  constructor(url: string, flags: FlagSpecs, functions: AnyFunctions) {
+    const path = fileURLToPath(url), below = relative(Deno.cwd(), path);
+    this.source = (below.startsWith("..") ? path : below).replaceAll("\\", "/");
+    this.name = (this.source.split("/").at(-1) ?? "").replace(/\.[jt]s$/, "");
+    this.functions = functions;
+    this.#url = url;
+    this.#flags = withTrainingFlags(flags);
+  }
+
+  /** The experiment's own text. */
+  sourceText(): Promise<string> {
+    return Deno.readTextFile(new URL(this.#url));
+  }
+
+  /**
+   * Trains by a command line: a new run, or one that goes on; of a run that is done it prints the table. The table goes
+   * to stdout, then where the run folder is, then, with `--json`, the results as one object.
+   *
+   * @param signal Ctrl-C: saves a checkpoint and returns.
+   * @throws {ConfigError} If a flag is wrong, or the run has another configuration or is in use.
+   */
+  async train(argv: readonly string[], signal: AbortSignal): Promise<void> {
+    const { values, positionals, help } = parseFlags({ ...this.#flags, ...runFlags }, argv);
+    if (help) return console.log(this.#help());
+    if (positionals.length > 0) {
+      throw new ConfigError(`unexpected argument "${positionals[0]}"`, {
+        fix: "flags begin with --; --help lists them",
+      });
+    }
+    const { name, out, fresh, json, logEvery } = values as FlagValues<typeof runFlags>;
+    const config = this.configFrom(values);
+    using run = await RunFolder.open({ out, experiment: this.name, config, name, isFresh: fresh });
+    if (run.manifest?.status !== "done") {
+      using progress = new Progress();
+      try {
+        const isDone = await trainRun(this, { run, config, logEvery, signal, progress });
+        if (!isDone) return;
+      } catch (error) {
+        if (signal.aborted && error === signal.reason) throw error; // before anything was trained
+        await run.end("failed", error instanceof Error ? error.message : String(error));
+        if (isUserError(error) && run.manifest) {
+          error.fix ??= "once that is mended, the same command goes on from the last checkpoint";
+        }
+        throw error;
+      }
+    }
+    const result = await readResults(run.path);
+    console.log(`${showResult(result)}\n\nrun folder: ${run.path}`);
+    if (json) console.log(JSON.stringify(result));
+  }
+
+  /**
+   * Measures a run's checkpoint anew. Needs the data and the model; nothing is written.
+   *
+   * @param path The run's folder.
+   * @throws {DataError} If the data are not those of the run, or the checkpoint is broken or missing.
+   */
+  async evaluate(
+    path: string,
+    manifest: RunManifest,
+    { checkpoint }: { checkpoint?: "last" | "best" } = {},
+  ): Promise<RunResult> {
+    using progress = new Progress();
+    const config = this.configFrom(manifest.config);
+    const { data, model, params } = await openModel(this.functions, config, contextOf(progress));
+    if (data.dataset.hash !== manifest.dataset.hash) {
+      throw new DataError(
+        `the data are not those of the run: ${data.dataset.hash.slice(0, 12)}, not ${
+          manifest.dataset.hash.slice(0, 12)
+        }`,
+        {
+          where: `${path}/run.json`,
+        },
+      );
+    }
+    using gpu: Gpu = await openDevice();
+    using state = new State(gpu, [{ params: [...params.values()], isTrained: false }]);
+    const checkpoints = new Checkpoints(`${path}/checkpoints`, params, state, manifest.configHash);
+    const { step } = await checkpoints.loadWeights(checkpoint ?? config.tableFrom);
+    progress.note(`${path}: ${checkpoint ?? config.tableFrom} checkpoint, step ${step}, on ${gpu.name}`);
+    using evaluator = new Evaluator(gpu, model.frame, state, data, config);
+    return resultOf(path, data, await measure(evaluator, data, evaluator.kinds), await readBefore(path));
+  }
+
+  /** The configuration that some values of flags give, the others at their defaults. */
+  configFrom(values: StoredConfig = {}): TrainingConfig {
+    const named = Object.entries(this.#flags).map((
+      [name, { default: value }],
+    ) => [name, values[name] ?? value]);
+    return Object.fromEntries(named) as TrainingConfig; // the flags' types were checked when they were parsed
+  }
+
+  #help(): string {
+    return `deno task train ${this.source} [--flags]
+
+Trains ${this.name}. The same command goes on with a run that was interrupted, and prints the table of one that is done.
+
+The configuration; it names the run:
+${helpText(this.#flags).split("\n").slice(0, -1).join("\n")}
+
+The run:
+${helpText(runFlags)}`;
+  }
+}
+
+/**
+ * Defines an experiment. Its file is a command by itself (`deno run -A experiments/demo.ts --seed 1`) and one that
+ * `deno task train` runs; each flag of `config` is a flag of the command.
+ *
+ * @param meta `import.meta` of the file.
+ * @param config Typed flags; `seed`, `batchSize`, and `steps` or `epochs` among them.
+ * @param functions What varies between methods: data, model, encode, loss, optimizer.
+ */
+export function experiment<
+  C extends ExperimentFlags,
+  D extends ExperimentData,
+  M extends Model,
+  E extends Embeddings,
+>(
+  meta: Pick<ImportMeta, "url" | "main">,
+  config: C,
+  functions: ExperimentFunctions<ConfigOf<C>, D, M, E>,
+): Experiment {
+  // From here on the types of this one experiment do not matter: its functions only meet their own values.
+  const defined = new Experiment(meta.url, config, functions as unknown as AnyFunctions);
+  if (meta.main) void runCommand((argv, signal) => defined.train(argv, signal), { savesOnInterrupt: true });
+  return defined;
+}

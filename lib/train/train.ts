@@ -1,0 +1,109 @@
+/** One run from its folder to its table. */
+import { ConfigError } from "../core/errors.ts";
+import { formatBytes, formatCount } from "../core/format.ts";
+import { sizeOf } from "../core/shape.ts";
+import { openDevice } from "../gpu/device.ts";
+import { type CheckpointPlace, Checkpoints } from "./checkpoint.ts";
+import { criterion, Evaluator, metricsOf } from "./evaluate.ts";
+import type { TrainingConfig } from "./config.ts";
+import type { Experiment } from "./experiment.ts";
+import { RunLog } from "./log.ts";
+import { trainLoop } from "./loop.ts";
+import type { Progress } from "./progress.ts";
+import { measure, metricsBySplit, readBefore, resultOf, saveBefore, saveResults } from "./results.ts";
+import type { RunFolder } from "./run.ts";
+import { contextOf, openModel, TrainingSession } from "./session.ts";
+
+/** What a run is made with. */
+export interface RunOptions {
+  readonly run: RunFolder;
+  readonly config: TrainingConfig;
+  readonly logEvery: number;
+  readonly signal: AbortSignal;
+  readonly progress: Progress;
+}
+
+/**
+ * Trains to the end, measures, and writes the results into the run's folder.
+ *
+ * @returns False if it was interrupted: a checkpoint is saved.
+ */
+export async function trainRun(
+  experiment: Experiment,
+  { run, config, logEvery, signal, progress }: RunOptions,
+): Promise<boolean> {
+  const opened = await openModel(experiment.functions, config, contextOf(progress));
+  const { data, model, params } = opened;
+  signal.throwIfAborted();
+  using gpu = await openDevice();
+  const warnings = await run.start({
+    source: experiment.source,
+    sourceText: await experiment.sourceText(),
+    adapter: gpu.adapterInfo,
+    dataset: { name: data.dataset.name, hash: data.dataset.hash },
+  });
+  for (const warning of warnings) progress.note(`note: the run ${warning}`);
+  using session = new TrainingSession(gpu, experiment.functions, config, opened, progress);
+  using evaluator = new Evaluator(gpu, model.frame, session.state, data, config);
+  await Deno.mkdir(run.file("checkpoints"), { recursive: true });
+  const checkpoints = new Checkpoints(run.file("checkpoints"), params, session.state, run.configHash);
+
+  const place = await checkpoints.loadLast();
+  const start = place?.step ?? 0;
+  const { totalSteps, evalEvery } = lengthOf(config, session.loader.stepsPerEpoch);
+  const count = [...params.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  progress.note(
+    `${run.path}: ${start > 0 ? `goes on from step ${start}` : "begins"} on ${gpu.name}; ` +
+      `${formatCount(count)} parameters, ${formatBytes(session.state.bytes)} with gradients and moments; ` +
+      `${formatCount(session.loader.triplets.length)} triplets, ${totalSteps} steps`,
+  );
+  const log = new RunLog(run.path, session.loader);
+  await log.resume(start);
+
+  let best = (await checkpoints.bestScore())?.value ?? -Infinity;
+  const validate = async (place: CheckpointPlace) => {
+    progress.live("validating");
+    const ranks = (await evaluator.rank(data.dataset.splits.val, ["composed"])).get("composed");
+    if (!ranks) throw new ConfigError("the frame has no composed queries");
+    const value = criterion(config.bestBy, ranks), isBest = value > best;
+    await log.validation(place, metricsOf(ranks));
+    if (isBest) {
+      best = value;
+      await checkpoints.saveBest({ ...place, metric: config.bestBy, value });
+    }
+    progress.note(
+      `step ${place.step}  val ${config.bestBy} ${value.toFixed(2)}${isBest ? "  best so far" : ""}`,
+    );
+  };
+
+  if (start === 0 && !await readBefore(run.path)) {
+    progress.live("measuring the initial weights");
+    const initial = await measure(evaluator, data, ["composed"]);
+    const ranks = initial.get("val")?.get("composed");
+    if (ranks) criterion(config.bestBy, ranks); // a name that does not exist is said before training
+    await saveBefore(run.path, metricsBySplit(initial));
+  }
+  const options = { session, checkpoints, log, progress, signal, totalSteps, evalEvery, logEvery, validate };
+  if (!await trainLoop(start, options)) {
+    progress.note(`${run.path}: interrupted, a checkpoint is saved; the same command goes on from there`);
+    return false;
+  }
+  if (config.tableFrom === "best") await checkpoints.loadWeights("best");
+  progress.live("measuring the trained weights");
+  const measured = await measure(evaluator, data, evaluator.kinds);
+  await saveResults(run.path, resultOf(run.path, data, measured, await readBefore(run.path)), measured, data);
+  await run.end("done");
+  return true;
+}
+
+/** A run's length in steps. */
+function lengthOf(
+  { steps, epochs, evalEvery }: TrainingConfig,
+  stepsPerEpoch: number,
+): { totalSteps: number; evalEvery: number } {
+  const totalSteps = steps === undefined ? Number(epochs) * stepsPerEpoch : Number(steps);
+  if (!Number.isInteger(totalSteps) || totalSteps < 1) {
+    throw new ConfigError(`a run of ${totalSteps} steps`, { fix: "pass --steps or --epochs, at least 1" });
+  }
+  return { totalSteps, evalEvery: steps === undefined ? evalEvery * stepsPerEpoch : evalEvery };
+}

@@ -1,0 +1,143 @@
+/**
+ * CaLa Toolkit: composed image retrieval on any GPU, in TypeScript and WGSL.
+ *
+ * The query is a reference image and a sentence that says what should change; the answer is the gallery, ranked.
+ * Everything public is here; `experiments/` show how it goes together.
+ *
+ * @module
+ */
+
+// Errors: the user's, printed without a stack.
+export {
+  ConfigError,
+  DataError,
+  formatUserError,
+  GpuError,
+  isUserError,
+  ShapeError,
+} from "./lib/core/errors.ts";
+export type { ErrorDetails, UserError } from "./lib/core/errors.ts";
+
+// Values and settings.
+export { flag, type FlagSpec, type FlagSpecs, type FlagValues, parseFlags } from "./lib/core/flags.ts";
+export { philox, Random } from "./lib/core/random.ts";
+export type { DType, Shape, TensorSpec } from "./lib/core/shape.ts";
+
+// Tensors and graphs: plain data, nothing runs.
+export { constant, input, param, Tensor } from "./lib/tensor/tensor.ts";
+export type { Param, TensorData } from "./lib/tensor/tensor.ts";
+export { apply, applyNode, defineOp, foldGrid } from "./lib/tensor/op.ts";
+export type { BackwardContext, Cost, Dispatch, Kernel, Node, OpDef } from "./lib/tensor/op.ts";
+export { assign, isTraining, scope } from "./lib/tensor/trace.ts";
+export { printGraph } from "./lib/tensor/print.ts";
+
+// Ops: functions that build graph, named as in torch.nn.functional.
+export {
+  add,
+  addN,
+  addScalar,
+  castF32,
+  div,
+  exp,
+  full,
+  gelu,
+  log,
+  mul,
+  neg,
+  ones,
+  quickGelu,
+  relu,
+  scale,
+  sigmoid,
+  sqrt,
+  square,
+  sub,
+  zeros,
+} from "./lib/ops/elementwise.ts";
+export { mean, sum, sumTo } from "./lib/ops/reduce.ts";
+export { concat, expand, permute, reshape, slice, transpose } from "./lib/ops/movement.ts";
+export { embedding, takeRow } from "./lib/ops/gather.ts";
+export { headScores, headValues, linear, matmul } from "./lib/ops/matmul.ts";
+export { softmax } from "./lib/ops/softmax.ts";
+export { layerNorm } from "./lib/ops/layer_norm.ts";
+export { dropout, randomNormal } from "./lib/ops/dropout.ts";
+export { crossEntropy } from "./lib/ops/cross_entropy.ts";
+export { l2Normalize } from "./lib/ops/l2_normalize.ts";
+export { attention, type AttentionOptions } from "./lib/ops/attention.ts";
+export { grad } from "./lib/ops/grad.ts";
+
+// Running: a device, a plan, a state.
+export { type Gpu, openDevice } from "./lib/gpu/device.ts";
+export { compile, evaluate, inspect, Program } from "./lib/plan/compile.ts";
+export type { CompileOptions, InputSpecs, InputValue, Traced, TraceFunction } from "./lib/plan/compile.ts";
+export type { Plan, StepInfo } from "./lib/plan/plan.ts";
+export { State, type StateGroup } from "./lib/plan/state.ts";
+
+// Modules: plain classes whose field names are the state-dict keys.
+export { Embedding } from "./lib/nn/embedding.ts";
+export { LayerNorm } from "./lib/nn/layer_norm.ts";
+export { Linear } from "./lib/nn/linear.ts";
+export { MultiheadAttention } from "./lib/nn/attention.ts";
+export { loadStateDict, named, params, type StateDict } from "./lib/nn/module.ts";
+export { normalLinear, torchLinear, xavierNormalLinear, xavierUniform } from "./lib/nn/init.ts";
+export type {
+  Embeddings,
+  Frame,
+  ImageBatch,
+  QueryBatch,
+  QueryKind,
+  TextBatch,
+  TripletBatch,
+} from "./lib/nn/frame.ts";
+
+// Encoders.
+export { BLIP2_CONFIG, QFormer, type QFormerConfig } from "./lib/models/qformer.ts";
+export { Blip2, type Blip2Options } from "./lib/models/blip2.ts";
+export { Clip } from "./lib/models/clip.ts";
+export { ClipText, type ClipTextConfig, RN50X4_TEXT } from "./lib/models/clip_text.ts";
+export { Stem, type StemOptions } from "./lib/models/stem.ts";
+export type { Encoded, Encoders } from "./lib/models/encoders.ts";
+
+// CaLa: the two heads, the loss, the frames.
+export { Hca } from "./lib/cala/hca.ts";
+export { Tac } from "./lib/cala/tac.ts";
+export { type CalaHeads, calaHeads } from "./lib/cala/heads.ts";
+export { calaLoss, type CalaWeights } from "./lib/cala/loss.ts";
+export type { CalaFrame, FrameOptions } from "./lib/cala/frames/frame.ts";
+export { sumFrame } from "./lib/cala/frames/sum.ts";
+export { Artemis, artemisFrame } from "./lib/cala/frames/artemis.ts";
+export { Combiner, combinerFrame } from "./lib/cala/frames/combiner.ts";
+
+// Data.
+export type { Dataset, Split, SplitName, Triplet } from "./lib/data/triplet.ts";
+export type { ImageField, ImageSource } from "./lib/data/image_source.ts";
+export { type DemoOptions, openDemo } from "./lib/data/demo/cache.ts";
+export { type Credit, credits } from "./lib/data/demo/credits.ts";
+export { CompactVocabulary, type Tokenizer, type WordPiece, wordPiece } from "./lib/text/wordpiece.ts";
+export { fashionIqEvalCaption, fashionIqTrainCaption, singleCaption } from "./lib/text/captions.ts";
+
+// Training.
+export { type Experiment, experiment } from "./lib/train/experiment.ts";
+export { AdamW, type AdamWOptions, type ParamGroup } from "./lib/train/optimizer.ts";
+export { type Schedule, warmupCosine } from "./lib/train/rate.ts";
+export { cosineLr, type CosineOptions } from "./lib/train/schedule.ts";
+
+// Evaluation: pure functions over typed arrays.
+export { NO_RANK, subsetRanks, targetRanks, topK } from "./lib/metrics/ranking.ts";
+export {
+  CIRR_CRITERION,
+  cirrMetrics,
+  FASHION_IQ_CRITERION,
+  fashionIqMetrics,
+  recallAt,
+  type Recalls,
+  retrievalMetrics,
+} from "./lib/metrics/recall.ts";
+export { bootstrapInterval, pairedPermutationTest } from "./lib/metrics/bootstrap.ts";
+export type { Protocol } from "./lib/metrics/protocol.ts";
+export { markdownTable, rowsOf, type RunResult, terminalTable } from "./lib/report/table.ts";
+
+// Files.
+export { readSafetensors, type SafetensorsFile } from "./lib/io/safetensors.ts";
+export { writeSafetensors } from "./lib/io/safetensors_writer.ts";
+export { writeFileAtomic } from "./lib/io/atomic.ts";

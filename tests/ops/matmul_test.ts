@@ -1,0 +1,98 @@
+import { deepEqual, equal, throws } from "node:assert/strict";
+import { Random } from "../../lib/core/random.ts";
+import { ShapeError } from "../../lib/core/errors.ts";
+import { openDevice } from "../../lib/gpu/device.ts";
+import { headScores, headValues, linear, matmul } from "../../lib/ops/matmul.ts";
+import { launchProduct } from "../../lib/ops/matmul_launch.ts";
+import { pickVariant, type Product } from "../../lib/ops/matmul_variants.ts";
+import { anyDevice } from "../../lib/tensor/op.ts";
+import { evaluate } from "../../lib/plan/compile.ts";
+import { apply, defineOp } from "../../lib/tensor/op.ts";
+import { input } from "../../lib/tensor/tensor.ts";
+
+const lanes8 = { subgroupLanes: 8 };
+
+/** A batch of M x N x K products, operands stored as the two letters say. */
+function productOf(M: number, N: number, K: number, layout: "NN" | "NT" | "TN", outer = 1): Product {
+  return {
+    ...{ M, N, K, outer, inner: 1 },
+    a: { outer: M * K, inner: 0, ...(layout === "TN" ? { m: 1, k: M } : { m: K, k: 1 }) },
+    b: { outer: K * N, inner: 0, ...(layout === "NT" ? { n: K, k: 1 } : { n: 1, k: N }) },
+    y: { outer: M * N, inner: 0, m: N },
+  };
+}
+
+/** A product for each entry of `matmul_subgroup.wgsl`, with edges that do not fill a tile. */
+const examples: Record<string, Product> = {
+  tile: productOf(63, 61, 29, "NT"),
+  tileRows: productOf(63, 60, 29, "TN"),
+  tileInner: productOf(47, 61, 256, "NT"),
+  small: productOf(5, 17, 9, "NN", 3),
+  smallInner: productOf(5, 17, 16, "NT", 3),
+  smallRows: productOf(5, 68, 9, "NN", 3),
+};
+
+Deno.test("pickVariant() takes the portable kernel where subgroups are missing or narrow", () => {
+  for (const product of Object.values(examples)) {
+    equal(pickVariant(product, anyDevice).kernel, "portable");
+    equal(pickVariant(product, { subgroupLanes: 4 }).kernel, "portable");
+  }
+});
+
+Deno.test("pickVariant() finds a use for every entry point", () => {
+  for (const [entry, product] of Object.entries(examples)) equal(pickVariant(product, lanes8).entry, entry);
+});
+
+Deno.test("pickVariant() reads by fours only what starts at multiples of four", () => {
+  const rows = productOf(64, 64, 64, "NN");
+  equal(pickVariant(rows, lanes8).fours, "b along N");
+  equal(pickVariant({ ...rows, N: 62 }, lanes8).fours, "none");
+  equal(pickVariant({ ...rows, b: { ...rows.b, k: 65 } }, lanes8).fours, "none");
+  equal(pickVariant({ ...rows, outer: 2, b: { ...rows.b, outer: 4098 } }, lanes8).fours, "none");
+  const inner = productOf(64, 64, 1024, "NT");
+  equal(pickVariant(inner, lanes8).fours, "a and b along K");
+  equal(pickVariant({ ...inner, K: 1022 }, lanes8).fours, "none");
+  equal(pickVariant({ ...inner, a: { ...inner.a, m: 1026 } }, lanes8).fours, "none");
+});
+
+Deno.test("the subgroup kernels give the bits of the portable one", async () => {
+  using gpu = await openDevice();
+  if (!gpu.features.has("subgroups") || gpu.device.adapterInfo.subgroupMinSize < 8) return;
+  const productOp = defineOp<{ product: Product; lanes: number }>({
+    name: "product",
+    outputs: (_, { product: { outer, M, N } }) => [{ shape: [outer, M, N], dtype: "f32" }],
+    dispatch: ([a, b, bias], [y], { product, lanes }) =>
+      launchProduct(product, { a, b, y }, { bias, scale: 0.5, isRelu: true }, { subgroupLanes: lanes }),
+    cost: () => ({ flops: 0, bytes: 0 }),
+  });
+  for (const [entry, product] of Object.entries(examples)) {
+    const { M, N, K, outer } = product;
+    const random = new Random(1, entry);
+    const data = (shape: number[]) => ({ shape, data: random.normal(shape.reduce((p, n) => p * n)) });
+    const { wide, portable } = await evaluate(
+      gpu,
+      ({ a, b, bias }) => ({
+        wide: apply(productOp, [a, b, bias], { product, lanes: 8 }),
+        portable: apply(productOp, [a, b, bias], { product, lanes: 0 }),
+      }),
+      { a: data([outer, M, K]), b: data([outer, K, N]), bias: data([N]) },
+      { guard: true },
+    );
+    equal(wide.data.some((v) => v > 0), true);
+    deepEqual(wide.data, portable.data, entry);
+  }
+  equal(gpu.liveBuffers, 0);
+});
+
+Deno.test("the matrix products name the shapes that do not fit", () => {
+  const t = (...shape: number[]) => input("x", { shape, dtype: "f32" });
+  const shows = (run: () => unknown, message: RegExp) => throws(run, { name: ShapeError.name, message });
+  shows(() => matmul(t(2, 3), t(4, 5)), /^matmul: inner sizes differ: a is \[2, 3\], b is \[4, 5\]$/);
+  shows(() => matmul(t(2, 3, 4), t(3, 4, 5)), /batches differ/);
+  shows(() => matmul(t(3), t(3, 4)), /two matrices are needed/);
+  shows(() => linear(t(2, 3), t(5, 4)), /^linear: inner sizes differ: x is \[2, 3\], weight is \[5, 4\]$/);
+  shows(() => linear(t(2, 3), t(5, 3), t(4)), /bias is \[4\], weight is \[5, 3\]/);
+  shows(() => headScores(t(2, 3, 8), t(2, 5, 8), { heads: 3 }), /3 heads do not divide \[2, 3, 8\]/);
+  shows(() => headScores(t(2, 3, 8), t(3, 5, 8), { heads: 2 }), /two sequences/);
+  shows(() => headValues(t(2, 2, 3, 5), t(2, 3, 8)), /weights \[2, 2, 3, 5\] do not fit values \[2, 3, 8\]/);
+});

@@ -1,0 +1,23 @@
+import { strictEqual } from "node:assert/strict";
+import { Progress } from "../../lib/train/progress.ts";
+
+Deno.test("Progress replaces its live line on a terminal and keeps notes", () => {
+  let text = "";
+  const progress = new Progress({ isTerminal: true, write: (t) => text += t });
+  progress.live("one");
+  progress.live("two");
+  progress.note("kept");
+  progress.live("three");
+  progress[Symbol.dispose]();
+  strictEqual(text, "one\r\x1b[2Ktwo\r\x1b[2Kkept\nthree\r\x1b[2K");
+});
+
+Deno.test("Progress writes plain lines elsewhere, and of live ones the milestones", () => {
+  let text = "";
+  const progress = new Progress({ isTerminal: false, write: (t) => text += t });
+  progress.live("one");
+  progress.live("two", { isMilestone: true });
+  progress.note("three");
+  progress[Symbol.dispose]();
+  strictEqual(text, "two\nthree\n");
+});

@@ -1,0 +1,177 @@
+import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
+import { DataError, GpuError } from "../../lib/core/errors.ts";
+import { readSafetensors } from "../../lib/io/safetensors.ts";
+import { Progress } from "../../lib/train/progress.ts";
+import { RunFolder } from "../../lib/train/run.ts";
+import { trainRun } from "../../lib/train/train.ts";
+import toy from "./toy_experiment.ts";
+
+/** Aborted from the `n`-th time that the loop asks: before step `n` of the process, counted from 0. */
+function abortedAt(n: number): AbortSignal {
+  let asked = 0;
+  return {
+    get aborted() {
+      return asked++ >= n;
+    },
+    throwIfAborted() {},
+  } as unknown as AbortSignal; // what the loop uses of one
+}
+
+const never = new AbortController().signal;
+const silent = () => new Progress({ isTerminal: false, write: () => {} });
+
+async function train(out: string, signal = never): Promise<boolean> {
+  const config = toy.configFrom();
+  using run = await RunFolder.open({ out, experiment: toy.name, config, name: "run", isFresh: false });
+  using progress = silent();
+  return await trainRun(toy, { run, config, logEvery: 4, signal, progress });
+}
+
+/** Everything that a run leaves and that must not depend on interrupts, by file. */
+async function remains(out: string): Promise<Record<string, string>> {
+  const folder = `${out}/${toy.name}/run`, found: Record<string, string> = {};
+  for (
+    const name of [
+      "checkpoints/last.safetensors",
+      "checkpoints/last.optimizer.safetensors",
+      "checkpoints/best.safetensors",
+      "log.jsonl",
+      "train_metrics.csv",
+      "validation_metrics.csv",
+      "ranks_val.csv",
+      "ranks_test.csv",
+      "table.txt",
+    ]
+  ) found[name] = new Uint8Array(await Deno.readFile(`${folder}/${name}`)).toBase64();
+  return found;
+}
+
+async function withFolder(test: (out: string) => Promise<void>): Promise<void> {
+  const out = await Deno.makeTempDir();
+  try {
+    await test(out);
+  } finally {
+    await Deno.remove(out, { recursive: true });
+  }
+}
+
+let whole: Promise<Record<string, string>> | undefined;
+/** What an uninterrupted run leaves. */
+const uninterrupted = () =>
+  whole ??= (async () => {
+    let found: Record<string, string> = {};
+    await withFolder(async (out) => {
+      ok(await train(out));
+      found = await remains(out);
+    });
+    return found;
+  })();
+
+for (const interrupts of [[0], [4], [5], [11], [3, 1, 3]]) {
+  Deno.test(`a run interrupted after ${interrupts.join(", ")} steps and resumed leaves the same bits`, async () => {
+    await withFolder(async (out) => {
+      for (const steps of interrupts) strictEqual(await train(out, abortedAt(steps)), false);
+      ok(await train(out));
+      deepStrictEqual(await remains(out), await uninterrupted());
+    });
+  });
+}
+
+Deno.test("a run killed at any moment resumes to the same bits", async () => {
+  // The test double of a kill: the folder as it stood at some moment, copied and gone on with.
+  await withFolder(async (out) => {
+    const source = `${out}/live/${toy.name}/run`;
+    let copies = 0, isDone = false;
+    const training = train(`${out}/live`).then(() => isDone = true);
+    while (!isDone && copies < 40) {
+      await new Promise((resolve) => setTimeout(resolve, 3));
+      if (await copyFolder(source, `${out}/${copies}/${toy.name}/run`)) copies++;
+    }
+    await training;
+    ok(copies >= 3, `${copies} copies`);
+    const chosen = new Set([1, copies >> 2, copies >> 1, (3 * copies) >> 2]);
+    for (const n of chosen) {
+      ok(await train(`${out}/${n}`), `copy ${n}`);
+      deepStrictEqual(await remains(`${out}/${n}`), await uninterrupted(), `copy ${n} of ${copies}`);
+    }
+  });
+});
+
+/** Copies file by file, in one turn: what a crash would leave. False where there is nothing yet. */
+function copyFolder(from: string, to: string): boolean {
+  try {
+    Deno.statSync(`${from}/run.json`);
+  } catch {
+    return false;
+  }
+  const walk = (below: string) => {
+    Deno.mkdirSync(`${to}${below}`, { recursive: true });
+    for (const { name, isDirectory } of Deno.readDirSync(`${from}${below}`)) {
+      if (isDirectory) walk(`${below}/${name}`);
+      else if (!name.startsWith("lock")) {
+        Deno.copyFileSync(`${from}${below}/${name}`, `${to}${below}/${name}`);
+      }
+    }
+  };
+  walk("");
+  return true;
+}
+
+Deno.test("a lost device ends the run with a message; it resumes from the last boundary to the same bits", async () => {
+  await withFolder(async (out) => {
+    const devices: GPUDevice[] = [], request = GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = async function (...args) {
+      const device = await request.apply(this, args);
+      devices.push(device);
+      return device;
+    };
+    try {
+      let asked = 0;
+      const losing = {
+        get aborted() {
+          if (asked++ === 7) devices.forEach((device) => device.destroy());
+          return false;
+        },
+        throwIfAborted() {},
+      } as unknown as AbortSignal;
+      await rejects(
+        train(out, losing),
+        (error: Error) => error instanceof GpuError && /device was lost/.test(error.message),
+      );
+    } finally {
+      GPUAdapter.prototype.requestDevice = request;
+    }
+    const { metadata } = await readSafetensors(`${out}/${toy.name}/run/checkpoints/last.safetensors`);
+    strictEqual(metadata.step, "5");
+    ok(await train(out));
+    deepStrictEqual(await remains(out), await uninterrupted());
+  });
+});
+
+Deno.test("a checkpoint that was cut short or changed is reported and not used", async () => {
+  await withFolder(async (out) => {
+    strictEqual(await train(out, abortedAt(7)), false);
+    const folder = `${out}/${toy.name}/run/checkpoints`;
+    for (const name of ["last.safetensors", "last.optimizer.safetensors"]) {
+      const path = `${folder}/${name}`, whole = await Deno.readFile(path);
+      const changed = whole.slice();
+      changed[whole.length - 1] ^= 1;
+      for (
+        const [bytes, message] of [[whole.subarray(0, whole.length - 4), /ends at byte|cut short/], [
+          changed,
+          /have changed/,
+        ]] as const
+      ) {
+        await Deno.writeFile(path, bytes);
+        await rejects(
+          train(out),
+          (error: Error) =>
+            error instanceof DataError && message.test(error.message) && error.message.includes(name),
+        );
+      }
+      await Deno.writeFile(path, whole);
+    }
+    await Deno.remove(`${folder}/last.optimizer.safetensors`);
+    await rejects(train(out), /last.safetensors is of step 7, last.optimizer.safetensors of step none/);
+  });
+});

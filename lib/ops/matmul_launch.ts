@@ -3,13 +3,15 @@ import { GpuError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
 import type { Cost, Dispatch, Kernel, Target } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { pickVariant, type Product, tilesOf } from "./matmul_variants.ts";
+import { type MatmulVariant, pickVariant, type Product, tilesOf } from "./matmul_variants.ts";
 import portableWgsl from "../../kernels/matmul.wgsl" with { type: "text" };
 import subgroupWgsl from "../../kernels/matmul_subgroup.wgsl" with { type: "text" };
+import tiledWgsl from "../../kernels/matmul_tiled.wgsl" with { type: "text" };
 
-const kernels: Readonly<Record<"portable" | "subgroup", Kernel>> = {
+const kernels: Readonly<Record<MatmulVariant["kernel"], Kernel>> = {
   portable: { file: "kernels/matmul.wgsl", wgsl: portableWgsl },
   subgroup: { file: "kernels/matmul_subgroup.wgsl", wgsl: subgroupWgsl },
+  tiled: { file: "kernels/matmul_tiled.wgsl", wgsl: tiledWgsl },
 };
 
 /** What happens to a sum before it is stored. */

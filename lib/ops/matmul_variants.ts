@@ -18,8 +18,8 @@ export interface Product {
 
 /** An entry point and what it costs. */
 export interface MatmulVariant {
-  /** `matmul.wgsl` or `matmul_subgroup.wgsl`. */
-  readonly kernel: "portable" | "subgroup";
+  /** `matmul.wgsl`, `matmul_subgroup.wgsl` or `matmul_tiled.wgsl`. */
+  readonly kernel: "portable" | "subgroup" | "tiled";
   readonly entry: string;
   /** Rows and columns of a tile, one a workgroup. */
   readonly rows: number;
@@ -110,6 +110,13 @@ const SUBGROUP: readonly MatmulVariant[] = [
   },
 ];
 
+/** For GPUs. Not tuned: no hardware GPU was at hand; sizes and threshold are the usual ones. */
+const TILED = { kernel: "tiled", fours: "none", tileNs: 0, stepNs: 0, longStepNs: 0 } as const;
+const TILE_64: MatmulVariant = { ...TILED, entry: "tile64", rows: 64, columns: 64 };
+const TILE_32: MatmulVariant = { ...TILED, entry: "tile32", rows: 32, columns: 32 };
+/** Large tiles below which small ones keep more of a GPU busy. */
+const MANY_TILES = 128;
+
 /** Above this, 64 rows of K elements fill a first-level cache of 32 KiB. */
 const LONG_K = 128;
 
@@ -120,7 +127,11 @@ export const tilesOf = ({ M, N }: Product, { rows, columns }: MatmulVariant): [n
 ];
 
 /** The variant with the least work on this target; among equals the first of the table. Same shape, same variant. */
-export function pickVariant(product: Product, { subgroupLanes }: Target): MatmulVariant {
+export function pickVariant(product: Product, { deviceClass, subgroupLanes }: Target): MatmulVariant {
+  if (deviceClass === "gpu") {
+    const [x, y] = tilesOf(product, TILE_64);
+    return x * y * product.outer * product.inner >= MANY_TILES ? TILE_64 : TILE_32;
+  }
   if (subgroupLanes < 8) return PORTABLE;
   const isLong = product.K > LONG_K && product.a.k === 1 && product.b.k === 1;
   const work = (v: MatmulVariant): number => {

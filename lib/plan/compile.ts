@@ -59,7 +59,7 @@ export async function compile(
   const { outputs, results, lowered } = traceAndLower(fn, specs, {
     isTraining,
     noReuse: keepValues || guardBytes > 0,
-    target: { subgroupLanes: gpu.subgroupLanes },
+    target: { deviceClass: gpu.deviceClass, subgroupLanes: gpu.subgroupLanes },
   });
   const own = state ? undefined : new State(gpu, [{ params: [...lowered.params], isTrained: false }]);
   const planState = state ?? own as State;

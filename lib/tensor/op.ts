@@ -27,12 +27,14 @@ export interface Dispatch {
 
 /** What a dispatch may rely on: plain facts about a device. */
 export interface Target {
+  /** Drivers that run shaders on the CPU and GPUs want opposite kernels. */
+  readonly deviceClass: "software" | "gpu";
   /** Lanes that every subgroup has at least; 0 without subgroups. */
   readonly subgroupLanes: number;
 }
 
-/** Facts that hold everywhere. */
-export const anyDevice: Target = { subgroupLanes: 0 };
+/** A CPU's driver without subgroups: its kernels run everywhere. */
+export const anyDevice: Target = { deviceClass: "software", subgroupLanes: 0 };
 
 /** Floor of the work: each byte once, each flop that the formula needs. */
 export interface Cost {

@@ -1,16 +1,17 @@
-import { deepEqual, equal, throws } from "node:assert/strict";
+import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { Random } from "../../lib/core/random.ts";
 import { ShapeError } from "../../lib/core/errors.ts";
-import { openDevice } from "../../lib/gpu/device.ts";
+import { type Gpu, openDevice } from "../../lib/gpu/device.ts";
+import { sha256Hex } from "../../lib/io/atomic.ts";
 import { headScores, headValues, linear, matmul } from "../../lib/ops/matmul.ts";
 import { launchProduct } from "../../lib/ops/matmul_launch.ts";
 import { pickVariant, type Product } from "../../lib/ops/matmul_variants.ts";
-import { anyDevice } from "../../lib/tensor/op.ts";
 import { evaluate } from "../../lib/plan/compile.ts";
-import { apply, defineOp } from "../../lib/tensor/op.ts";
+import { anyDevice, apply, defineOp, type Target } from "../../lib/tensor/op.ts";
 import { input } from "../../lib/tensor/tensor.ts";
 
-const lanes8 = { subgroupLanes: 8 };
+const lanes8: Target = { deviceClass: "software", subgroupLanes: 8 };
+const aGpu: Target = { deviceClass: "gpu", subgroupLanes: 32 };
 
 /** A batch of M x N x K products, operands stored as the two letters say. */
 function productOf(M: number, N: number, K: number, layout: "NN" | "NT" | "TN", outer = 1): Product {
@@ -35,7 +36,7 @@ const examples: Record<string, Product> = {
 Deno.test("pickVariant() takes the portable kernel where subgroups are missing or narrow", () => {
   for (const product of Object.values(examples)) {
     equal(pickVariant(product, anyDevice).kernel, "portable");
-    equal(pickVariant(product, { subgroupLanes: 4 }).kernel, "portable");
+    equal(pickVariant(product, { ...lanes8, subgroupLanes: 4 }).kernel, "portable");
   }
 });
 
@@ -55,33 +56,57 @@ Deno.test("pickVariant() reads by fours only what starts at multiples of four", 
   equal(pickVariant({ ...inner, a: { ...inner.a, m: 1026 } }, lanes8).fours, "none");
 });
 
+/** The product itself as an op, on a target of our choice. */
+const productOp = defineOp<{ product: Product; target: Target }>({
+  name: "product",
+  outputs: (_, { product: { outer, M, N } }) => [{ shape: [outer, M, N], dtype: "f32" }],
+  dispatch: ([a, b, bias], [y], { product, target }) =>
+    launchProduct(product, { a, b, y }, { bias, scale: 0.5, isRelu: true }, target),
+  cost: () => ({ flops: 0, bytes: 0 }),
+});
+
+/** Hashes of a product's bits on two targets. */
+async function onBoth(gpu: Gpu, product: Product, target: Target) {
+  const { M, N, K, outer } = product;
+  const random = new Random(1, `${M} ${N} ${K} ${outer}`);
+  const data = (shape: number[]) => ({ shape, data: random.normal(shape.reduce((p, n) => p * n)) });
+  const { wide, portable } = await evaluate(
+    gpu,
+    ({ a, b, bias }) => ({
+      wide: apply(productOp, [a, b, bias], { product, target }),
+      portable: apply(productOp, [a, b, bias], { product, target: anyDevice }),
+    }),
+    { a: data([outer, M, K]), b: data([outer, K, N]), bias: data([N]) },
+    { guard: true },
+  );
+  ok(M * N === 1 || wide.data.some((v) => v > 0), "something is computed"); // relu may leave one element at 0
+  return [wide, portable].map(({ data }) => sha256Hex(new Uint8Array(data.buffer)));
+}
+
 Deno.test("the subgroup kernels give the bits of the portable one", async () => {
   using gpu = await openDevice();
-  if (!gpu.features.has("subgroups") || gpu.device.adapterInfo.subgroupMinSize < 8) return;
-  const productOp = defineOp<{ product: Product; lanes: number }>({
-    name: "product",
-    outputs: (_, { product: { outer, M, N } }) => [{ shape: [outer, M, N], dtype: "f32" }],
-    dispatch: ([a, b, bias], [y], { product, lanes }) =>
-      launchProduct(product, { a, b, y }, { bias, scale: 0.5, isRelu: true }, { subgroupLanes: lanes }),
-    cost: () => ({ flops: 0, bytes: 0 }),
-  });
+  if (gpu.subgroupLanes < 8) return;
   for (const [entry, product] of Object.entries(examples)) {
-    const { M, N, K, outer } = product;
-    const random = new Random(1, entry);
-    const data = (shape: number[]) => ({ shape, data: random.normal(shape.reduce((p, n) => p * n)) });
-    const { wide, portable } = await evaluate(
-      gpu,
-      ({ a, b, bias }) => ({
-        wide: apply(productOp, [a, b, bias], { product, lanes: 8 }),
-        portable: apply(productOp, [a, b, bias], { product, lanes: 0 }),
-      }),
-      { a: data([outer, M, K]), b: data([outer, K, N]), bias: data([N]) },
-      { guard: true },
-    );
-    equal(wide.data.some((v) => v > 0), true);
-    deepEqual(wide.data, portable.data, entry);
+    const [wide, portable] = await onBoth(gpu, product, lanes8);
+    equal(wide, portable, entry);
   }
-  equal(gpu.liveBuffers, 0);
+});
+
+Deno.test("the tiled kernels give the bits of the portable one, whatever the strides and edges", async () => {
+  using gpu = await openDevice();
+  for (const layout of ["NN", "NT", "TN"] as const) {
+    const products = [
+      productOf(1, 1, 1, layout),
+      productOf(33, 31, 17, layout, 2),
+      productOf(64, 96, 40, layout),
+      productOf(65, 63, 29, layout, 128),
+    ];
+    deepEqual(products.map((p) => pickVariant(p, aGpu).entry), ["tile32", "tile32", "tile32", "tile64"]);
+    for (const product of products) {
+      const [tiled, portable] = await onBoth(gpu, product, aGpu);
+      equal(tiled, portable, `${layout} ${product.M} ${product.N} ${product.K}`);
+    }
+  }
 });
 
 Deno.test("the matrix products name the shapes that do not fit", () => {

@@ -1,0 +1,169 @@
+// Matrix product for GPUs: tiles in workgroup memory.
+//   y[z] = activation(scale * a[z] b[z] + bias)    [M, N], K terms, f32; z = (outer, inner)
+// 64 invocations a workgroup. `tile64`: 64 x 64, 8 x 8 an invocation, 8 terms a step. `tile32`: 32 x 32, 4 x 4 an
+// invocation, 16 terms a step: for products with too few large tiles to fill a GPU. While a step is summed, the next one
+// is loaded into registers, then written to the other half of the workgroup memory: one barrier a step.
+// An invocation loads eight elements that lie along K where that is the axis without gaps, else along M or N.
+// Each element is one sum of fused multiply-adds in the order of K: the same bits as matmul.wgsl.
+// Grid: x tiles of N, y tiles of M, z matrices.
+// @prelude matmul
+struct Sizes {
+  M: u32, N: u32, K: u32,
+  inner: u32, z0: u32, // matrices a step of the outer axis; first matrix of this launch
+  hasBias: u32, isRelu: u32, scale: f32,
+  aOuter: u32, aInner: u32, aM: u32, aK: u32, // strides in elements
+  bOuter: u32, bInner: u32, bN: u32, bK: u32,
+  yOuter: u32, yInner: u32, yM: u32, // along N, y has no gaps
+}
+@group(1) @binding(0) var<uniform> sizes: Sizes;
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;       // [outer, inner, M, K], any strides
+@group(0) @binding(1) var<storage, read> b: array<f32>;       // [outer, inner, K, N], any strides
+@group(0) @binding(2) var<storage, read> bias: array<f32>;    // [N]; not read where hasBias is 0
+@group(0) @binding(3) var<storage, read_write> y: array<f32>; // [outer, inner, M, N], rows without gaps
+
+// Two halves of 8 x 16 or 16 x 8 vec4s: [half][k][m / 4] and [half][k][n / 4].
+var<workgroup> aTile: array<vec4f, 256>;
+var<workgroup> bTile: array<vec4f, 256>;
+
+// Eight elements of an operand, at `at` and on along the axis that was chosen. Terms behind K are zero.
+struct Eight { lo: vec4f, hi: vec4f }
+// Where an invocation loads: first row (or column) and first term in the tile, and whether it goes along K.
+struct Walk { row: u32, k: u32, alongK: bool }
+
+fn walkOf(t: u32, alongK: bool, width: u32) -> Walk {
+  // Along K: `width` rows, then the next eight terms. Along the rows: width / 8 groups of eight, then the next term.
+  if (alongK) { return Walk(t % width, t / width * 8, true); }
+  return Walk(t % (width / 8) * 8, t / (width / 8), false);
+}
+
+fn loadA(start: u32, m: u32, k: u32, alongK: bool) -> Eight {
+  if (alongK) {
+    let i = start + rowOf(m);
+    return Eight(vec4f(aAt(i, k), aAt(i, k + 1), aAt(i, k + 2), aAt(i, k + 3)),
+                 vec4f(aAt(i, k + 4), aAt(i, k + 5), aAt(i, k + 6), aAt(i, k + 7)));
+  }
+  let i = start + rowsOf(m + vec4u(0, 1, 2, 3));
+  let j = start + rowsOf(m + vec4u(4, 5, 6, 7));
+  return Eight(vec4f(aAt(i.x, k), aAt(i.y, k), aAt(i.z, k), aAt(i.w, k)),
+               vec4f(aAt(j.x, k), aAt(j.y, k), aAt(j.z, k), aAt(j.w, k)));
+}
+fn loadB(start: u32, n: u32, k: u32, alongK: bool) -> Eight {
+  if (alongK) {
+    let i = start + columnOf(n);
+    return Eight(vec4f(bAt(i, k), bAt(i, k + 1), bAt(i, k + 2), bAt(i, k + 3)),
+                 vec4f(bAt(i, k + 4), bAt(i, k + 5), bAt(i, k + 6), bAt(i, k + 7)));
+  }
+  let i = start + columnsOf(n + vec4u(0, 1, 2, 3));
+  let j = start + columnsOf(n + vec4u(4, 5, 6, 7));
+  return Eight(vec4f(bAt(i.x, k), bAt(i.y, k), bAt(i.z, k), bAt(i.w, k)),
+               vec4f(bAt(j.x, k), bAt(j.y, k), bAt(j.z, k), bAt(j.w, k)));
+}
+fn aAt(row: u32, k: u32) -> f32 {
+  if (k < sizes.K) { return a[row + k * sizes.aK]; }
+  return 0;
+}
+fn bAt(column: u32, k: u32) -> f32 {
+  if (k < sizes.K) { return b[column + k * sizes.bK]; }
+  return 0;
+}
+
+// Writes eight elements into a half of a tile that is `fours` vec4s wide.
+fn keepA(v: Eight, w: Walk, half: u32, fours: u32) {
+  let i = half + w.k * fours + w.row / 4;
+  if (w.alongK) {
+    let lane = w.row % 4;
+    for (var k = 0u; k < 4u; k++) { aTile[i + k * fours][lane] = v.lo[k]; aTile[i + (k + 4) * fours][lane] = v.hi[k]; }
+  } else {
+    aTile[i] = v.lo;
+    aTile[i + 1] = v.hi;
+  }
+}
+fn keepB(v: Eight, w: Walk, half: u32, fours: u32) {
+  let i = half + w.k * fours + w.row / 4;
+  if (w.alongK) {
+    let lane = w.row % 4;
+    for (var k = 0u; k < 4u; k++) { bTile[i + k * fours][lane] = v.lo[k]; bTile[i + (k + 4) * fours][lane] = v.hi[k]; }
+  } else {
+    bTile[i] = v.lo;
+    bTile[i + 1] = v.hi;
+  }
+}
+
+@compute @workgroup_size(64)
+fn tile64(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+  let origin = originOf(g);
+  let m = g.y * 64;
+  let n = g.x * 64;
+  let walkA = walkOf(t, sizes.aK == 1, 64);
+  let walkB = walkOf(t, sizes.bK == 1, 64);
+  let ty = t / 8;
+  let tx = t % 8;
+  var c: Block; // columns 4 tx and on
+  var d: Block; // columns 32 + 4 tx and on
+  keepA(loadA(origin.a, m + walkA.row, walkA.k, walkA.alongK), walkA, 0, 16);
+  keepB(loadB(origin.b, n + walkB.row, walkB.k, walkB.alongK), walkB, 0, 16);
+  var half = 0u;
+  for (var k0 = 0u; k0 < sizes.K; k0 += 8u) {
+    workgroupBarrier();
+    let nextA = loadA(origin.a, m + walkA.row, k0 + 8 + walkA.k, walkA.alongK);
+    let nextB = loadB(origin.b, n + walkB.row, k0 + 8 + walkB.k, walkB.alongK);
+    for (var k = 0u; k < 8u; k++) {
+      let i = half + k * 16;
+      let a0 = aTile[i + 2 * ty]; let a1 = aTile[i + 2 * ty + 1];
+      let b0 = bTile[i + tx]; let b1 = bTile[i + tx + 8];
+      let x0 = vec4f(a0.x); c.r0 = fma(x0, b0, c.r0); d.r0 = fma(x0, b1, d.r0);
+      let x1 = vec4f(a0.y); c.r1 = fma(x1, b0, c.r1); d.r1 = fma(x1, b1, d.r1);
+      let x2 = vec4f(a0.z); c.r2 = fma(x2, b0, c.r2); d.r2 = fma(x2, b1, d.r2);
+      let x3 = vec4f(a0.w); c.r3 = fma(x3, b0, c.r3); d.r3 = fma(x3, b1, d.r3);
+      let x4 = vec4f(a1.x); c.r4 = fma(x4, b0, c.r4); d.r4 = fma(x4, b1, d.r4);
+      let x5 = vec4f(a1.y); c.r5 = fma(x5, b0, c.r5); d.r5 = fma(x5, b1, d.r5);
+      let x6 = vec4f(a1.z); c.r6 = fma(x6, b0, c.r6); d.r6 = fma(x6, b1, d.r6);
+      let x7 = vec4f(a1.w); c.r7 = fma(x7, b0, c.r7); d.r7 = fma(x7, b1, d.r7);
+    }
+    half = 128 - half;
+    keepA(nextA, walkA, half, 16);
+    keepB(nextB, walkB, half, 16);
+  }
+  let columns = n + 4 * tx + vec4u(0, 1, 2, 3);
+  storeBlock(c, origin.y, m + 8 * ty, columns);
+  storeBlock(d, origin.y, m + 8 * ty, columns + 32);
+}
+
+@compute @workgroup_size(64)
+fn tile32(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+  let origin = originOf(g);
+  let m = g.y * 32;
+  let n = g.x * 32;
+  let walkA = walkOf(t, sizes.aK == 1, 32);
+  let walkB = walkOf(t, sizes.bK == 1, 32);
+  let ty = t / 8;
+  let tx = t % 8;
+  var c: Block; // four rows of it
+  keepA(loadA(origin.a, m + walkA.row, walkA.k, walkA.alongK), walkA, 0, 8);
+  keepB(loadB(origin.b, n + walkB.row, walkB.k, walkB.alongK), walkB, 0, 8);
+  var half = 0u;
+  for (var k0 = 0u; k0 < sizes.K; k0 += 16u) {
+    workgroupBarrier();
+    let nextA = loadA(origin.a, m + walkA.row, k0 + 16 + walkA.k, walkA.alongK);
+    let nextB = loadB(origin.b, n + walkB.row, k0 + 16 + walkB.k, walkB.alongK);
+    for (var k = 0u; k < 16u; k++) {
+      let i = half + k * 8;
+      let a0 = aTile[i + ty];
+      let b0 = bTile[i + tx];
+      let x0 = vec4f(a0.x); c.r0 = fma(x0, b0, c.r0);
+      let x1 = vec4f(a0.y); c.r1 = fma(x1, b0, c.r1);
+      let x2 = vec4f(a0.z); c.r2 = fma(x2, b0, c.r2);
+      let x3 = vec4f(a0.w); c.r3 = fma(x3, b0, c.r3);
+    }
+    half = 128 - half;
+    keepA(nextA, walkA, half, 8);
+    keepB(nextB, walkB, half, 8);
+  }
+  let columns = n + 4 * tx + vec4u(0, 1, 2, 3);
+  let add = vec4f(biasOf(columns.x), biasOf(columns.y), biasOf(columns.z), biasOf(columns.w));
+  storeRow(c.r0, add, origin.y, m + 4 * ty, columns);
+  storeRow(c.r1, add, origin.y, m + 4 * ty + 1, columns);
+  storeRow(c.r2, add, origin.y, m + 4 * ty + 2, columns);
+  storeRow(c.r3, add, origin.y, m + 4 * ty + 3, columns);
+}

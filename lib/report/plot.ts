@@ -31,11 +31,11 @@ const PANEL_HEIGHT = 250, TOP = 50, WIDTH = 720;
 /**
  * Line plots below each other as one SVG file. Equal panels give equal bytes.
  *
- * @throws {ConfigError} If there is nothing to draw, or a panel has more curves than colours (6).
+ * @throws {ConfigError} If there is nothing to draw, a panel has more curves than colours (6), or the npm packages do
+ * not load.
  */
 export async function linePlots(panels: readonly Panel[], { xLabel = "step" } = {}): Promise<string> {
-  const Plot = await import("@observablehq/plot");
-  const { DOMParser } = await import("linkedom");
+  const { Plot, DOMParser } = await loadPackages();
   const document = new DOMParser().parseFromString("<!doctype html><html><body></body></html>", "text/html");
   const xs = panels.flatMap((panel) => panel.series.flatMap(({ points }) => points.map(([x]) => x)));
   if (xs.length === 0) throw new ConfigError("a plot without points");
@@ -61,7 +61,7 @@ export async function linePlots(panels: readonly Panel[], { xLabel = "step" } = 
       marks: [
         Plot.text([title], { frameAnchor: "top-left", dy: -TOP + 8, fontWeight: "bold", fontSize: 13 }),
         ...series.map(({ name }, s) =>
-          Plot.text([name], {
+          Plot.text([`\u25ac ${name}`], {
             frameAnchor: "top-left",
             dx: legendOffset(series, s),
             dy: -22,
@@ -69,12 +69,18 @@ export async function linePlots(panels: readonly Panel[], { xLabel = "step" } = 
             fontSize: 12,
           })
         ),
+        // Of long curves the first lies on top and is thinner: what runs right below it still shows.
         ...series.map(({ points }, s) =>
-          Plot.lineY(points, { x: "0", y: "1", stroke: COLORS[s], strokeWidth: 1.5 })
-        ),
+          Plot.lineY(points, {
+            x: "0",
+            y: "1",
+            stroke: COLORS[s],
+            strokeWidth: isShort(points) ? 2 : s === 0 ? 1.5 : 2.5,
+          })
+        ).reverse(),
         // A curve of few points shows where they are; one point alone has no line.
         ...series.flatMap(({ points }, s) =>
-          points.length <= 40 ? [Plot.dot(points, { x: "0", y: "1", fill: COLORS[s], r: 2.5 })] : []
+          isShort(points) ? [Plot.dot(points, { x: "0", y: "1", fill: COLORS[s], r: 3 })] : []
         ),
       ],
     });
@@ -88,9 +94,24 @@ export async function linePlots(panels: readonly Panel[], { xLabel = "step" } = 
     }</svg>\n`;
 }
 
-/** Where the name of curve `s` begins: after those before it, at about 7.2 pixels a character and 16 between. */
+async function loadPackages() {
+  try {
+    const [Plot, { DOMParser }] = await Promise.all([import("@observablehq/plot"), import("linkedom")]);
+    return { Plot, DOMParser };
+  } catch (cause) {
+    const [reason] = (cause instanceof Error ? cause.message : String(cause)).split("\n");
+    throw new ConfigError(`Observable Plot does not load: ${reason}`, {
+      fix: "run without --no-npm, and once with a network",
+      cause,
+    });
+  }
+}
+
+const isShort = (points: Series["points"]): boolean => points.length <= 40;
+
+/** Where the name of curve `s` begins: after those before it, at about 7.5 pixels a character, sign and gap included. */
 const legendOffset = (series: readonly Series[], s: number): number =>
-  series.slice(0, s).reduce((sum, { name }) => sum + 7.2 * name.length + 16, 0);
+  series.slice(0, s).reduce((sum, { name }) => sum + 7.5 * (name.length + 4), 0);
 
 /**
  * An SVG as PNG, for a README. The letters depend on the machine's fonts, so the bytes do as well.

@@ -6,6 +6,7 @@ import { openDevice } from "../gpu/device.ts";
 import { type CheckpointPlace, Checkpoints } from "./checkpoint.ts";
 import { criterion, Evaluator, metricsOf } from "./evaluate.ts";
 import type { TrainingConfig } from "./config.ts";
+import { saveCurves } from "./curves.ts";
 import type { Experiment } from "./experiment.ts";
 import { RunLog } from "./log.ts";
 import { trainLoop } from "./loop.ts";
@@ -71,6 +72,7 @@ export async function trainRun(
       best = value;
       await checkpoints.saveBest({ ...place, metric: config.bestBy, value });
     }
+    await saveCurves(run.path);
     progress.note(
       `step ${place.step}  val ${config.bestBy} ${value.toFixed(2)}${isBest ? "  best so far" : ""}`,
     );
@@ -92,6 +94,8 @@ export async function trainRun(
   progress.live("measuring the trained weights");
   const measured = await measure(evaluator, data, evaluator.kinds);
   await saveResults(run.path, resultOf(run.path, data, measured, await readBefore(run.path)), measured, data);
+  const leftOut = await saveCurves(run.path);
+  if (leftOut) progress.note(`curves.svg is left out: ${leftOut}`);
   await run.end("done");
   return true;
 }

@@ -31,8 +31,8 @@ Deno.test("linePlots() gives the same bytes twice, every curve, and a gap at NaN
   );
   assert.deepEqual(
     curves.map((d) => d.split("M").length - 1),
-    [1, 2, 1],
-    "one piece, two around the NaN, one piece",
+    [2, 1, 1],
+    "a panel's first curve is drawn last: two pieces around the NaN, one piece; one piece",
   );
   assert.equal([...svg.matchAll(/<circle/g)].length, 3, "dots on the short curve only");
 });

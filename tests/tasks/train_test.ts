@@ -8,6 +8,7 @@ Deno.test("train prints the table, the run folder and one JSON object; done, it 
     strictEqual(first.code, 0, first.stderr);
     match(first.stdout, /Recall in percent on toy val.*\n\n.*R@1/);
     match(first.stdout, /\nrun folder: runs\/toy_experiment\/first\n/);
+    match(first.stderr, /\ncurves\.svg is left out: Observable Plot does not load: .*--no-npm/);
     const result = JSON.parse(lastLine(first.stdout));
     strictEqual(result.run, "runs/toy_experiment/first");
     deepStrictEqual(Object.keys(result.metrics), ["val", "test"]);

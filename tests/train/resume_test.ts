@@ -41,6 +41,7 @@ async function remains(out: string): Promise<Record<string, string>> {
       "ranks_val.csv",
       "ranks_test.csv",
       "table.txt",
+      "curves.svg",
     ]
   ) found[name] = new Uint8Array(await Deno.readFile(`${folder}/${name}`)).toBase64();
   return found;

@@ -9,8 +9,8 @@ const folder = new URL("oracle/", import.meta.url);
 const files = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) =>
   name.endsWith(".safetensors")
 );
-/** Operations of the frozen vision backbones and of image reading: other tests. */
-const ELSEWHERE = new Set(["preprocess", "clip_resnet", "clip_vit"]);
+/** Operations of the frozen vision backbones: other tests. */
+const ELSEWHERE = new Set(["clip_resnet", "clip_vit"]);
 
 Deno.test("every operation agrees with PyTorch", async (t) => {
   using gpu = await openDevice();

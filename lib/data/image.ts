@@ -1,5 +1,6 @@
 /** SVG to small RGB pictures, by sharp. */
 import { DataError } from "../core/errors.ts";
+import { importSharp } from "./sharp.ts";
 
 /** Draws a square SVG on white: `[size, size, 3]` u8. */
 export type SvgRenderer = (svg: string, size: number) => Promise<Uint8Array>;
@@ -24,18 +25,6 @@ export async function svgRenderer(): Promise<SvgRenderer> {
     }
     return data;
   };
-}
-
-async function importSharp() {
-  try {
-    return (await import("sharp")).default;
-  } catch (cause) {
-    throw new DataError('the npm package "sharp" cannot be loaded', {
-      where: "sharp",
-      fix: 'run "deno install" with a network, and without --no-npm',
-      cause,
-    });
-  }
 }
 
 /** Means of `factor` × `factor` squares: `[size, size, 3]` to `[size / factor, size / factor, 3]`, rounded. */

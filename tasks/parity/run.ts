@@ -8,6 +8,7 @@ import { elementary } from "./elementary.ts";
 import { encoders } from "./encoders.ts";
 import { metrics } from "./metrics.ts";
 import { optimizer } from "./optimizer.ts";
+import { images } from "./preprocess.ts";
 import type { Runner } from "./runner.ts";
 import { trajectories } from "./trajectory.ts";
 
@@ -20,6 +21,7 @@ export const runners: Readonly<Record<string, Runner>> = {
   ...optimizer,
   ...trajectories,
   ...metrics,
+  ...images,
 };
 
 /** The outcome of one case. */

@@ -19,7 +19,14 @@ export {
 export type { ErrorDetails, UserError } from "./lib/core/errors.ts";
 
 // Values and settings.
-export { flag, type FlagSpec, type FlagSpecs, type FlagValues, parseFlags } from "./lib/core/flags.ts";
+export {
+  flag,
+  type FlagSpec,
+  type FlagSpecs,
+  type FlagValues,
+  type ParsedFlags,
+  parseFlags,
+} from "./lib/core/flags.ts";
 export { philox, Random } from "./lib/core/random.ts";
 export type { DType, Shape, TensorSpec } from "./lib/core/shape.ts";
 
@@ -27,7 +34,7 @@ export type { DType, Shape, TensorSpec } from "./lib/core/shape.ts";
 export { constant, input, param, Tensor } from "./lib/tensor/tensor.ts";
 export type { Param, TensorData } from "./lib/tensor/tensor.ts";
 export { apply, applyNode, defineOp, foldGrid } from "./lib/tensor/op.ts";
-export type { BackwardContext, Cost, Dispatch, Kernel, Node, OpDef } from "./lib/tensor/op.ts";
+export type { BackwardContext, Cost, Dispatch, Kernel, Node, OpDef, Target } from "./lib/tensor/op.ts";
 export { assign, isTraining, scope } from "./lib/tensor/trace.ts";
 export { printGraph } from "./lib/tensor/print.ts";
 
@@ -57,7 +64,7 @@ export {
 export { mean, sum, sumTo } from "./lib/ops/reduce.ts";
 export { concat, expand, permute, reshape, slice, transpose } from "./lib/ops/movement.ts";
 export { embedding, takeRow } from "./lib/ops/gather.ts";
-export { headScores, headValues, linear, matmul } from "./lib/ops/matmul.ts";
+export { type Activation, headScores, headValues, linear, matmul } from "./lib/ops/matmul.ts";
 export { softmax } from "./lib/ops/softmax.ts";
 export { layerNorm } from "./lib/ops/layer_norm.ts";
 export { dropout, randomNormal } from "./lib/ops/dropout.ts";
@@ -67,10 +74,11 @@ export { attention, type AttentionOptions } from "./lib/ops/attention.ts";
 export { grad } from "./lib/ops/grad.ts";
 
 // Running: a device, a plan, a state.
-export { type Gpu, openDevice } from "./lib/gpu/device.ts";
+export { type DeviceClass, type Gpu, openDevice, type OpenDeviceOptions } from "./lib/gpu/device.ts";
 export { compile, evaluate, inspect, Program } from "./lib/plan/compile.ts";
 export type { CompileOptions, InputSpecs, InputValue, Traced, TraceFunction } from "./lib/plan/compile.ts";
-export type { Plan, StepInfo } from "./lib/plan/plan.ts";
+export type { Plan, PlanOptions, StepInfo } from "./lib/plan/plan.ts";
+export type { ResultRow } from "./lib/plan/results.ts";
 export { State, type StateGroup } from "./lib/plan/state.ts";
 
 // Modules: plain classes whose field names are the state-dict keys.
@@ -78,8 +86,14 @@ export { Embedding } from "./lib/nn/embedding.ts";
 export { LayerNorm } from "./lib/nn/layer_norm.ts";
 export { Linear } from "./lib/nn/linear.ts";
 export { MultiheadAttention } from "./lib/nn/attention.ts";
-export { loadStateDict, named, params, type StateDict } from "./lib/nn/module.ts";
-export { normalLinear, torchLinear, xavierNormalLinear, xavierUniform } from "./lib/nn/init.ts";
+export { type LoadReport, loadStateDict, named, params, type StateDict } from "./lib/nn/module.ts";
+export {
+  type LinearInit,
+  normalLinear,
+  torchLinear,
+  xavierNormalLinear,
+  xavierUniform,
+} from "./lib/nn/init.ts";
 export type {
   Embeddings,
   Frame,
@@ -91,53 +105,78 @@ export type {
 } from "./lib/nn/frame.ts";
 
 // Encoders.
-export { BLIP2_CONFIG, QFormer, type QFormerConfig } from "./lib/models/qformer.ts";
+export { BLIP2_CONFIG, QFormer, type QFormerConfig, type QFormerInit } from "./lib/models/qformer.ts";
 export { Blip2, type Blip2Options } from "./lib/models/blip2.ts";
 export { Clip } from "./lib/models/clip.ts";
-export { ClipText, type ClipTextConfig, RN50X4_TEXT } from "./lib/models/clip_text.ts";
+export { ClipText, type ClipTextConfig, type ClipTextOutput, RN50X4_TEXT } from "./lib/models/clip_text.ts";
 export { Stem, type StemOptions } from "./lib/models/stem.ts";
-export type { Encoded, Encoders } from "./lib/models/encoders.ts";
+export type { Encoded, Encoders, HeadsRead, QueryFeats } from "./lib/models/encoders.ts";
 
 // CaLa: the two heads, the loss, the frames.
-export { Hca } from "./lib/cala/hca.ts";
+export { Hca, type HeadOptions } from "./lib/cala/hca.ts";
 export { Tac } from "./lib/cala/tac.ts";
-export { type CalaHeads, calaHeads } from "./lib/cala/heads.ts";
-export { calaLoss, type CalaWeights } from "./lib/cala/loss.ts";
+export { type CalaHeads, calaHeads, type CalaHeadsOptions } from "./lib/cala/heads.ts";
+export { type CalaLogits, calaLoss, type CalaTerms, type CalaWeights } from "./lib/cala/loss.ts";
 export type { CalaFrame, FrameOptions } from "./lib/cala/frames/frame.ts";
 export { sumFrame } from "./lib/cala/frames/sum.ts";
 export { Artemis, artemisFrame } from "./lib/cala/frames/artemis.ts";
-export { Combiner, combinerFrame } from "./lib/cala/frames/combiner.ts";
+export { Combiner, combinerFrame, type CombinerOptions } from "./lib/cala/frames/combiner.ts";
 
 // Data.
-export type { Dataset, Split, SplitName, Triplet } from "./lib/data/triplet.ts";
+export type { Dataset, DatasetImage, Split, SplitName, Triplet } from "./lib/data/triplet.ts";
 export type { ImageField, ImageSource } from "./lib/data/image_source.ts";
-export { type DemoOptions, openDemo } from "./lib/data/demo/cache.ts";
+export { type Demo, type DemoOptions, openDemo } from "./lib/data/demo/cache.ts";
 export { type Credit, credits } from "./lib/data/demo/credits.ts";
 export { CompactVocabulary, type Tokenizer, type WordPiece, wordPiece } from "./lib/text/wordpiece.ts";
 export { fashionIqEvalCaption, fashionIqTrainCaption, singleCaption } from "./lib/text/captions.ts";
 
 // Training.
 export { type Experiment, experiment } from "./lib/train/experiment.ts";
+export type { ExperimentFunctions, LossTerms, Model, RunContext } from "./lib/train/session.ts";
+export type { ExperimentData } from "./lib/train/batch.ts";
+export type { ConfigOf, ExperimentFlags } from "./lib/train/config.ts";
 export { AdamW, type AdamWOptions, type ParamGroup } from "./lib/train/optimizer.ts";
-export { type Schedule, warmupCosine } from "./lib/train/rate.ts";
+export { type Schedule, type StepPosition, warmupCosine } from "./lib/train/rate.ts";
 export { cosineLr, type CosineOptions } from "./lib/train/schedule.ts";
 
 // Evaluation: pure functions over typed arrays.
-export { NO_RANK, subsetRanks, targetRanks, topK } from "./lib/metrics/ranking.ts";
+export {
+  NO_RANK,
+  type RankingOptions,
+  subsetRanks,
+  type TargetOptions,
+  targetRanks,
+  topK,
+} from "./lib/metrics/ranking.ts";
 export {
   CIRR_CRITERION,
   cirrMetrics,
+  FASHION_IQ_CATEGORIES,
   FASHION_IQ_CRITERION,
   fashionIqMetrics,
   recallAt,
   type Recalls,
   retrievalMetrics,
 } from "./lib/metrics/recall.ts";
-export { bootstrapInterval, pairedPermutationTest } from "./lib/metrics/bootstrap.ts";
+export {
+  bootstrapInterval,
+  type Interval,
+  pairedPermutationTest,
+  type PairedTest,
+} from "./lib/metrics/bootstrap.ts";
 export type { Protocol } from "./lib/metrics/protocol.ts";
-export { markdownTable, rowsOf, type RunResult, terminalTable } from "./lib/report/table.ts";
+export {
+  markdownTable,
+  rowsOf,
+  type RunResult,
+  type SplitMetrics,
+  type TableRow,
+  terminalTable,
+} from "./lib/report/table.ts";
+export { linePlots, type Panel, type Series, seriesOf, svgToPng } from "./lib/report/plot.ts";
 
 // Files.
 export { readSafetensors, type SafetensorsFile } from "./lib/io/safetensors.ts";
-export { writeSafetensors } from "./lib/io/safetensors_writer.ts";
-export { writeFileAtomic } from "./lib/io/atomic.ts";
+export type { StoredTensor } from "./lib/io/stored_tensor.ts";
+export { type TensorsToWrite, writeSafetensors } from "./lib/io/safetensors_writer.ts";
+export { type FileData, writeFileAtomic } from "./lib/io/atomic.ts";

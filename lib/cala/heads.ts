@@ -25,6 +25,7 @@ export interface CalaHeadsOptions {
 
 /** The heads, their logits, and what an optimiser needs of them. */
 export interface CalaHeads {
+  /** By checkpoint prefix. */
   readonly modules: { readonly tac: Tac; readonly hca: Hca };
   /** By checkpoint key: `tac.*`, `hca.*`. */
   readonly params: ReadonlyMap<string, Param>;
@@ -36,7 +37,11 @@ export interface CalaHeads {
   hca(encoded: Embeddings): Tensor;
 }
 
-/** TAC and HCA. */
+/**
+ * TAC and HCA over the embeddings that a frame's `encode` gives. Only training needs them.
+ *
+ * The logits throw `ConfigError` if the frame was told to leave out what they read.
+ */
 export function calaHeads(
   { embedDim, featureDim, seed, tacScale = 10, hcaScale = 10, dropout }: CalaHeadsOptions,
 ): CalaHeads {

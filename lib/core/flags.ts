@@ -52,8 +52,11 @@ export function flag<const C extends string | number>(
   help: string,
   options: { choices: readonly C[] },
 ): FlagSpec<C> & { choices: readonly C[] };
+/** A number, with its limits. */
 export function flag(value: number, help: string, options?: FlagOptions): FlagSpec<number>;
+/** A text. */
 export function flag(value: string, help: string): FlagSpec<string>;
+/** A switch: `--name` or `--no-name`. */
 export function flag(value: boolean, help: string): FlagSpec<boolean>;
 export function flag(
   value: string | number | boolean,

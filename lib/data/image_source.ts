@@ -8,6 +8,7 @@ export interface ImageField {
 
 /** Images by position. The demo's cache has one field, `pixels`; a feature store has those of its backbone. */
 export interface ImageSource {
+  /** By name: what a model finds in an `ImageBatch`. */
   readonly fields: Readonly<Record<string, ImageField>>;
   /** Number of images. */
   readonly count: number;

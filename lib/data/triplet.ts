@@ -25,8 +25,10 @@ export interface Split {
   readonly gallery: readonly number[];
 }
 
+/** The sides of a data set. */
 export type SplitName = "train" | "val" | "test";
 
+/** A picture, for people. */
 export interface DatasetImage {
   readonly name: string;
   /** What it shows, for a reader; the name where it is missing. */
@@ -35,8 +37,11 @@ export interface DatasetImage {
   readonly credit?: string;
 }
 
+/** Triplets and pictures of one data set. */
 export interface Dataset {
+  /** As tables show it. */
   readonly name: string;
+  /** Of all splits: triplets and galleries name them by position. */
   readonly images: readonly DatasetImage[];
   readonly splits: Readonly<Record<SplitName, Split>>;
   /** SHA-256 of the content: equal hashes, equal data. */

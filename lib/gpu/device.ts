@@ -137,7 +137,9 @@ export interface BufferOptions {
 
 /** An open device. Made by `openDevice`; whoever opens it disposes it. */
 export class Gpu implements Disposable {
+  /** For what this class does not offer. Errors that it raises are still recorded here. */
   readonly device: GPUDevice;
+  /** Vendor, architecture, device and description, as the driver gives them. */
   readonly adapterInfo: AdapterInfo;
   /** True for drivers that run shaders on the CPU (llvmpipe, SwiftShader). */
   readonly isSoftware: boolean;
@@ -173,6 +175,7 @@ export class Gpu implements Disposable {
   get name(): string {
     return describeAdapter(this.adapterInfo);
   }
+  /** Which kernels to prefer: those for CPUs that run shaders, or those for GPUs. */
   get deviceClass(): DeviceClass {
     return this.isSoftware ? "software" : "gpu";
   }
@@ -180,12 +183,15 @@ export class Gpu implements Disposable {
   get subgroupLanes(): number {
     return this.features.has("subgroups") ? this.#subgroupMinSize : 0;
   }
+  /** What the device was asked for: the adapter's own limits, as far as the toolkit needs them. */
   get limits(): GPUSupportedLimits {
     return this.device.limits;
   }
+  /** Optional features that the device has. */
   get features(): GPUSupportedFeatures {
     return this.device.features;
   }
+  /** The device's queue. */
   get queue(): GPUQueue {
     return this.device.queue;
   }

@@ -1,7 +1,7 @@
 /**
  * CaLa's three copies of the BLIP-2 Q-Former: textual, multimodal, visual. They start alike and train apart.
  *
- * Source: CaLa (SIGIR 2024), section 3; `blip_fine_tune.py`.
+ * Source: the released code of CaLa (SIGIR 2024), `blip_fine_tune.py`.
  */
 import { ConfigError } from "../core/errors.ts";
 import { Random } from "../core/random.ts";
@@ -34,6 +34,7 @@ export interface Blip2Options {
   readonly hasRawTokens?: boolean;
   /** Seed of the copies' common random start. Without one they are zeros, to be loaded. */
   readonly seed?: number;
+  /** Distributions of the random start; default BERT's. */
   readonly init?: QFormerInit;
 }
 

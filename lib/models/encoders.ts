@@ -63,6 +63,7 @@ export interface Encoders {
   readonly paramGroups: readonly ParamGroup[];
   /** Size of the features: `D`. */
   readonly embedDim: number;
+  /** All sides of a batch of triplets, for the losses. */
   encode(batch: TripletBatch, heads: HeadsRead): Encoded;
   /** The query side, for evaluation. */
   encodeQuery(batch: QueryBatch): QueryFeats;

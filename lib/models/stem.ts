@@ -39,6 +39,7 @@ export class Stem {
   readonly ln_vision: LayerNorm;
   readonly size: number;
 
+  /** @throws {ConfigError} If the size is not a multiple of 8. */
   constructor(
     { size = 32, patchWidth = 32, width = 64, random, init = xavierNormalLinear }: StemOptions = {},
   ) {
@@ -59,6 +60,7 @@ export class Stem {
     this.size = size;
   }
 
+  /** @throws {ShapeError} If the pixels are not `[B, S, S, 3]` of the stem's size. */
   forward(pixels: Tensor): Tensor {
     const [B, H, W, C] = pixels.shape;
     if (H !== this.size || W !== this.size || C !== 3) {

@@ -117,6 +117,7 @@ export class Program {
   readonly #options: CompileOptions;
   readonly #plans = new Map<string, Plan>();
 
+  /** Compiles nothing yet. */
   constructor(gpu: Gpu, fn: TraceFunction, options: CompileOptions = {}) {
     this.#gpu = gpu;
     this.#fn = fn;
@@ -149,6 +150,7 @@ export class Program {
     return plan;
   }
 
+  /** Disposes all plans. */
   [Symbol.dispose](): void {
     for (const plan of this.#plans.values()) plan[Symbol.dispose]();
     this.#plans.clear();

@@ -280,6 +280,7 @@ export class Plan {
     );
   }
 
+  /** Frees what the plan owns; the state only if the plan made it. */
   [Symbol.dispose](): void {
     if (this.#isDisposed) return;
     this.#isDisposed = true;

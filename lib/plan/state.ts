@@ -71,6 +71,7 @@ export class State {
     this.#status = gpu.createBuffer({ label: "status", size: 4 * STATUS_WORDS, usage: USAGE() });
   }
 
+  /** Whether the parameter lives here. */
   has(param: Param): boolean {
     return this.#places.has(param);
   }

@@ -8,12 +8,14 @@ import { scopePath } from "./trace.ts";
 export interface Kernel {
   /** Path from the project's root: `kernels/softmax.wgsl`. */
   readonly file: string;
+  /** The file's text, without its preludes. */
   readonly wgsl: string;
 }
 
 /** One launch of one entry point. */
 export interface Dispatch {
   readonly kernel: Kernel;
+  /** Name of the entry point. */
   readonly entry: string;
   /** Values of the kernel's `Sizes` struct by name: u32 and f32 fields (group 1, binding 0). */
   readonly sizes: Readonly<Record<string, number>>;
@@ -53,6 +55,7 @@ export interface BackwardContext<A> {
 
 /** An op: one record. Method syntax on purpose: it lets `OpDef<A>` stand in a list of `OpDef<unknown>`. */
 export interface OpDef<A> {
+  /** As its function and its line in `lib/ops/index.ts`: messages and profiles show it. */
   readonly name: string;
   /** True if the output is the input under another shape: no launch, no memory. */
   readonly isView?: boolean;
@@ -67,6 +70,7 @@ export interface OpDef<A> {
   ): readonly Dispatch[];
   /** Builds the gradients of the inputs as graph; `undefined` where an input has none. What nobody uses is dropped later. */
   backward?(context: BackwardContext<A>): readonly (Tensor | undefined)[];
+  /** The least work that the formula needs, whatever the kernel does. */
   cost(inputs: readonly Tensor[], outputs: readonly Tensor[], attrs: A): Cost;
 }
 
@@ -106,8 +110,9 @@ export function applyNode<A>(op: OpDef<A>, inputs: readonly Tensor[], attrs: A):
   return node;
 }
 
-/** Applies an op and gives its first output. */
+/** Applies an op and gives its first output. @throws {ShapeError} By the op's shape rule. */
 export function apply(op: OpDef<undefined>, inputs: readonly Tensor[]): Tensor;
+/** Applies an op that has attributes. */
 export function apply<A>(op: OpDef<A>, inputs: readonly Tensor[], attrs: A): Tensor;
 export function apply<A>(op: OpDef<A>, inputs: readonly Tensor[], attrs?: A): Tensor {
   return applyNode(op, inputs, attrs as A).outputs[0];

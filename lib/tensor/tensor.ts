@@ -34,6 +34,7 @@ export interface ShardSource {
 export class Tensor implements TensorSpec {
   readonly shape: Shape;
   readonly dtype: DType;
+  /** What makes the value: an op, or where it comes from. */
   readonly source: Source;
   constructor(spec: TensorSpec, source: Source) {
     this.shape = spec.shape;
@@ -44,6 +45,7 @@ export class Tensor implements TensorSpec {
 
 /** A tensor that is trained or loaded. */
 export interface Param extends Tensor {
+  /** The initial value, and the name that messages use. */
   readonly source: ParamSource;
 }
 

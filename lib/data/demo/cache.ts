@@ -9,6 +9,7 @@ import { type Demo, readDemo, writeDemo } from "./store.ts";
 
 export type { Demo } from "./store.ts";
 
+/** Options of `openDemo`. */
 export interface DemoOptions {
   /** The cache is a folder in it. */
   cacheDir: string;
@@ -18,6 +19,7 @@ export interface DemoOptions {
   include?: readonly OptionalRule[];
   /** Use only so many training triplets: a smaller number is a part of a larger one. */
   trainTriplets?: number;
+  /** Called now and then while the cache is built. */
   onProgress?: OnProgress;
 }
 

@@ -1,6 +1,7 @@
 /** Whom the demo's pictures come from, and what their licences ask to be said. */
 import type { Drawing } from "./emoji.ts";
 
+/** The source of pictures, and what its licence asks to be said. */
 export interface Credit {
   readonly name: string;
   /** The line to print where the pictures are shown. */
@@ -29,7 +30,7 @@ const FLUENT: Credit = {
   url: "https://github.com/microsoft/fluentui-emoji",
 };
 
-/** The three sources. */
+/** The three sources of the demo's pictures. Show their `text` wherever the pictures are shown. */
 export const credits = (): readonly Credit[] => [OPENMOJI, NOTO, FLUENT];
 
 /** The source of a drawing style. */

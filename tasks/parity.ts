@@ -44,13 +44,15 @@ async function main(argv: readonly string[], interrupted: AbortSignal): Promise<
   const paths = await caseFiles(args.positionals);
   if (paths.length === 0) throw new ConfigError(`no *.safetensors under ${args.positionals.join(", ")}`);
   using gpu = await openDevice();
-  const counts = { ok: 0, FAIL: 0, skip: 0 };
+  const counts = { ok: 0, FAIL: 0, skip: 0 }, unused = new Set(skip);
   for (const path of paths) {
     interrupted.throwIfAborted();
     const outcome = await runCase(gpu, path, skip);
     counts[outcome.status]++;
+    unused.delete(outcome.op);
     console.log(showOutcome(outcome));
   }
+  if (unused.size > 0) console.error(`--skip: no case has the operation ${[...unused].join(", ")}`);
   console.log(`${counts.ok} passed, ${counts.FAIL} failed, ${counts.skip} skipped`);
   return counts.FAIL > 0 ? 1 : 0;
 }

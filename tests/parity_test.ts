@@ -51,6 +51,7 @@ Deno.test("compare() accepts what is within the tolerances, and nothing else", (
   assert.ok(!verdict({ "out.y": [NaN], "grad.in.x": [3] }).isOk, "NaN");
   assert.ok(!verdict({ "out.y": [2], "grad.in.x": [3, 3] }).isOk, "another shape");
   assert.deepEqual(verdict({ "out.y": [2] }).problems, ["grad.in.x is missing"]);
+  assert.equal(verdict({ "out.y": [NaN], "grad.in.x": [3] }).worst, "out.y", "NaN is the worst");
 });
 
 Deno.test("compare() refuses a gradient of zeros where PyTorch has none", () => {

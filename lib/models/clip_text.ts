@@ -115,7 +115,8 @@ export class ClipText {
 /** The row of each text's last token: `[B, L, D]` to `[B, D]`. */
 function endRow(sequence: Tensor, mask: Tensor): Tensor {
   const [B, L, D] = sequence.shape;
-  const next = concat([slice(mask, 1, 1, L), zeros([B, 1])], 1);
+  const last = zeros([B, 1]);
+  const next = L === 1 ? last : concat([slice(mask, 1, 1, L), last], 1);
   const isEnd = reshape(sub(mask, next), [B, 1, L]); // 1 where a token is followed by none
   return reshape(matmul(isEnd, sequence), [B, D]);
 }

@@ -179,8 +179,8 @@ export function compare(expected: OracleCase, { values, problems = [] }: Actual)
       continue;
     }
     const error = largestDifference(got.data, data);
-    const ratio = error === 0 ? 0 : error / tolerance;
-    if (!(ratio <= worst.ratio)) worst = { key, error, tolerance, ratio };
+    const ratio = Number.isNaN(error) ? Infinity : error === 0 ? 0 : error / tolerance;
+    if (ratio > worst.ratio) worst = { key, error, tolerance, ratio };
     if (!(error <= tolerance)) {
       found.push(`${key}: ${error.toExponential(3)} > ${tolerance.toExponential(3)}`);
     }

@@ -5,7 +5,7 @@ import { ConfigError, DataError } from "../core/errors.ts";
 export interface Tokenizer {
   /** Number of ids: rows of the embedding matrix. */
   readonly size: number;
-  /** `[CLS] pieces [SEP]`, at most `maxLength` ids, not padded. Too long a text keeps its [SEP]. */
+  /** Start, pieces, end ([CLS] and [SEP] in BERT): at most `maxLength` ids, not padded. Too long a text keeps its end. */
   encode(text: string, maxLength: number): number[];
 }
 
@@ -19,12 +19,12 @@ export interface WordPiece extends Tokenizer {
 
 const SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"];
 
-/** `[CLS] ids [SEP]`, cut to `maxLength`. */
-function frame(ids: readonly number[], cls: number, sep: number, maxLength: number): number[] {
+/** `[first, ids, last]`, cut to `maxLength`; the ends stay. @throws {ConfigError} If not even they fit. */
+export function withEnds(ids: readonly number[], first: number, last: number, maxLength: number): number[] {
   if (!Number.isInteger(maxLength) || maxLength < 2) {
     throw new ConfigError(`maxLength: expected an integer of at least 2, got ${maxLength}`);
   }
-  return [cls, ...ids.slice(0, maxLength - 2), sep];
+  return [first, ...ids.slice(0, maxLength - 2), last];
 }
 
 /**
@@ -79,7 +79,7 @@ export async function wordPiece(): Promise<WordPiece> {
     size: vocabulary.length,
     vocabulary,
     pieceIds,
-    encode: (text, maxLength) => frame(pieceIds(text), cls, sep, maxLength),
+    encode: (text, maxLength) => withEnds(pieceIds(text), cls, sep, maxLength),
   };
 }
 
@@ -174,6 +174,6 @@ export class CompactVocabulary implements Tokenizer {
         },
       );
     }
-    return frame(ids, 2, 3, maxLength);
+    return withEnds(ids, 2, 3, maxLength);
   }
 }

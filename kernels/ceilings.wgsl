@@ -1,7 +1,7 @@
 // What the device can do at most, for benchmarks: a copy, and multiply-adds that need no memory.
 // Grid: one invocation a vec4 (copy); any number (madd).
 // @prelude grid
-struct Sizes { N: u32, rounds: u32 } // vec4s; rounds of 64 multiply-adds
+struct Sizes { N: u32, rounds: u32 } // vec4s; rounds of 256 multiply-adds
 @group(1) @binding(0) var<uniform> sizes: Sizes;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;       // [N]
@@ -14,18 +14,30 @@ fn copy(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u, @bui
   y[i] = x[i];
 }
 
-// Eight independent vec4 chains: enough to hide the latency of a multiply-add.
+// Sixteen independent multiply-adds a lane hide their latency, and with both factors they fit the registers of a CPU; 16
+// rounds in a row, so that the loop's own work (on llvmpipe an execution mask a turn) does not count.
+struct Chains { c0: vec4f, c1: vec4f, c2: vec4f, c3: vec4f }
+
+fn four(c: ptr<function, Chains>, b: f32, a: f32) {
+  step(c, b, a); step(c, b, a); step(c, b, a); step(c, b, a);
+}
+fn step(c: ptr<function, Chains>, b: f32, a: f32) {
+  (*c).c0 = fma((*c).c0, vec4f(b), vec4f(a));
+  (*c).c1 = fma((*c).c1, vec4f(b), vec4f(a));
+  (*c).c2 = fma((*c).c2, vec4f(b), vec4f(a));
+  (*c).c3 = fma((*c).c3, vec4f(b), vec4f(a));
+}
+
 @compute @workgroup_size(64)
 fn madd(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u, @builtin(local_invocation_index) t: u32) {
   let i = flatGroup(g, n) * 64u + t;
   if (i >= sizes.N) { return; }
-  let a = x[i];
-  let b = a * 0.5;
-  var c0 = a; var c1 = b; var c2 = a + b; var c3 = a - b;
-  var c4 = a * b; var c5 = b * b; var c6 = a * a; var c7 = -a;
+  let v = x[i];
+  var c = Chains(v, v + 1, v + 2, v + 3);
+  let a = v.x;
+  let b = v.y * 0.5;
   for (var r = 0u; r < sizes.rounds; r++) {
-    c0 = fma(c0, b, a); c1 = fma(c1, b, a); c2 = fma(c2, b, a); c3 = fma(c3, b, a);
-    c4 = fma(c4, b, a); c5 = fma(c5, b, a); c6 = fma(c6, b, a); c7 = fma(c7, b, a);
+    four(&c, b, a); four(&c, b, a); four(&c, b, a); four(&c, b, a);
   }
-  y[i] = ((c0 + c1) + (c2 + c3)) + ((c4 + c5) + (c6 + c7));
+  y[i] = (c.c0 + c.c1) + (c.c2 + c.c3);
 }

@@ -1,7 +1,7 @@
 /** Finds experiments by name or by file. */
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { ConfigError } from "../lib/core/errors.ts";
+import { ConfigError, isUserError } from "../lib/core/errors.ts";
 import { nearestName } from "../lib/core/format.ts";
 import { Experiment } from "../lib/train/experiment.ts";
 
@@ -25,21 +25,36 @@ export async function openExperiment(which: string): Promise<Experiment> {
   if (!isPath && !names.includes(which)) {
     const near = nearestName(which, names);
     throw new ConfigError(`no experiment "${which}"`, {
-      fix: `${near ? `did you mean "${near}"? ` : ""}there are ${
-        names.join(", ")
-      }; or name a file: ./${which}.ts`,
+      fix: `${near ? `did you mean "${near}"? ` : ""}there are: ${names.join(", ")}; or name a file: ./${
+        which || "mine"
+      }.ts`,
     });
   }
   const url = isPath ? pathToFileURL(resolve(which)) : new URL(`${which}.ts`, folder);
   try {
-    await Deno.stat(url);
+    if (!(await Deno.stat(url)).isFile) throw new ConfigError(`${which}: a folder, not an experiment's file`);
   } catch (cause) {
     if (cause instanceof Deno.errors.NotFound) throw new ConfigError(`${which}: no such file`, { cause });
     throw cause;
   }
-  const { default: found }: { default?: unknown } = await import(url.href);
+  const { default: found } = await load(which, url);
   if (found instanceof Experiment) return found;
   throw new ConfigError(`${which}: no experiment`, {
     fix: "write: export default experiment(import.meta, config, { ... })",
   });
+}
+
+/** Loads a file. @throws {ConfigError} If it does not: a fault in it, with its place, or an import that is not found. */
+async function load(which: string, url: URL): Promise<{ default?: unknown }> {
+  try {
+    return await import(url.href);
+  } catch (cause) {
+    if (isUserError(cause)) throw cause;
+    const { message, stack = message } = cause instanceof Error ? cause : new Error(String(cause));
+    const places = stack.match(/\bfile:[^\s()]+:\d+:\d+/g) ?? [];
+    throw new ConfigError(`${which} does not load: ${message.split("\n")[0]}`, {
+      where: places.find((place) => place.startsWith(url.href)),
+      cause,
+    });
+  }
 }

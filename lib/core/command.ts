@@ -4,7 +4,8 @@
  * Exit codes: 0 done; 1 done, and what was checked is not in order; 2 the user's error; 70 ours; 130 interrupted.
  */
 import config from "../../deno.json" with { type: "json" };
-import { ConfigError, formatUserError, isUserError } from "./errors.ts";
+import { checkEnv } from "./env.ts";
+import { asRefusal, ConfigError, formatUserError, isUserError } from "./errors.ts";
 import { type FlagSpecs, helpText, type ParsedFlags, parseFlags } from "./flags.ts";
 
 /** What a command takes, for `--help` and for checking. */
@@ -81,6 +82,7 @@ export async function runCommand(
   });
   let code: number;
   try {
+    checkEnv();
     code = await main(Deno.args, controller.signal) ?? 0;
     if (controller.signal.aborted) code = 130;
   } catch (error) {
@@ -91,8 +93,9 @@ export async function runCommand(
 
 /** Prints an error by its kind and gives its exit code: 2 for the user's, 70 for ours. */
 function reportError(error: unknown): number {
-  if (isUserError(error)) {
-    note(formatUserError(error));
+  const users = isUserError(error) ? error : asRefusal(error);
+  if (users) {
+    note(formatUserError(users));
     return 2;
   }
   const { deno, v8 } = Deno.version;

@@ -73,3 +73,8 @@ export function env<N extends EnvName>(name: N): EnvValue<N> {
   const { state } = Deno.permissions.querySync({ name: "env", variable: name });
   return parseEnv(name, state === "granted" ? Deno.env.get(name) : undefined);
 }
+
+/** Looks at all variables before anything is begun. @throws {ConfigError} If one holds a value that is not allowed. */
+export function checkEnv(): void {
+  for (const name of Object.keys(envVars) as EnvName[]) env(name);
+}

@@ -65,6 +65,40 @@ export const isUserError = (error: unknown): error is UserError =>
   error instanceof ShapeError || error instanceof ConfigError || error instanceof DataError ||
   error instanceof GpuError;
 
+/** What to do about a refusal of the operating system, by its code. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  EACCES: "name a folder that you may use",
+  EPERM: "name a folder that you may use",
+  EROFS: "name a folder that can be written",
+  ENOSPC: "free some space, or name a folder on another disk",
+  EDQUOT: "free some space, or name a folder on another disk",
+  EFBIG: "name a folder on a file system that takes larger files",
+  ENOTDIR: "a part of the path is a file: name another",
+  EISDIR: "the path is a folder where a file is expected: name another",
+  ENAMETOOLONG: "choose a shorter name",
+  ELOOP: "the path goes through links in a circle: name another",
+  EMFILE: "allow more open files: ulimit -n",
+  ENOENT: "it may have been moved or deleted while the command ran; start the command again",
+  EIO: "the disk failed: look after it, then start the command again",
+};
+
+/**
+ * A refusal of the operating system or of Deno's permissions as an error of the user's: a full or read-only disk, a path
+ * that cannot be. Nothing for any other error.
+ *
+ * @example Usage
+ * ```ts
+ * const refusal = await Deno.mkdir("/dev/null/runs").then(() => undefined, asRefusal);
+ * if (!refusal?.message.startsWith("Not a directory")) throw new Error("asRefusal");
+ * ```
+ */
+export function asRefusal(error: unknown): UserError | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error instanceof Deno.errors.NotCapable) return new ConfigError(error.message, { cause: error });
+  const fix = "code" in error && typeof error.code === "string" ? REFUSALS[error.code] : undefined;
+  return fix === undefined ? undefined : new ConfigError(error.message, { fix, cause: error });
+}
+
 /**
  * An error as text: message, `where`, `fix`, aligned.
  *

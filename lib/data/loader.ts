@@ -102,7 +102,7 @@ export class TrainLoader {
     checkBuckets(bucketLengths);
     if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > triplets.length) {
       throw new ConfigError(
-        `batchSize: expected 1 to ${triplets.length}, the number of triplets, got ${batchSize}`,
+        `batch size: expected 1 to ${triplets.length}, the number of triplets, got ${batchSize}`,
       );
     }
     if (!Number.isInteger(maxShift) || maxShift < 0) {

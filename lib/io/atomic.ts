@@ -27,8 +27,14 @@ export async function writeFileAtomic(path: string, data: FileData): Promise<voi
     await Deno.rename(partial, path);
   } catch (error) {
     await removeIfThere(partial);
-    throw error;
+    throw withPath(error, path);
   }
+}
+
+/** The error, with the path in its message: on a full disk the operating system tells none. */
+export function withPath(error: unknown, path: string): unknown {
+  if (error instanceof Error && !error.message.includes(path)) error.message += `: ${path}`;
+  return error;
 }
 
 async function writeSynced(path: string, data: FileData): Promise<void> {

@@ -1,6 +1,6 @@
 /** Logs of one JSON object a line: appended durably, read back after a crash, cut back to a checkpoint. */
 import { DataError } from "../core/errors.ts";
-import { writeFileAtomic } from "./atomic.ts";
+import { withPath, writeFileAtomic } from "./atomic.ts";
 
 /** One line of a log. */
 export type JsonRecord = Record<string, unknown>;
@@ -31,8 +31,12 @@ export async function appendJsonl(path: string, ...records: JsonRecord[]): Promi
     }
   }
   const bytes = new TextEncoder().encode(records.map((record) => JSON.stringify(record) + "\n").join(""));
-  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
-  await file.sync();
+  try {
+    for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+    await file.sync();
+  } catch (error) {
+    throw withPath(error, path);
+  }
 }
 
 /**

@@ -35,3 +35,26 @@ export const isStoredDType = (dtype: unknown): dtype is StoredDType =>
 /** True for a list of sizes or offsets: integers from 0 that a number holds exactly. */
 export const isSizes = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
+
+/** What can be told of a tensor without reading it. */
+export interface TensorInfo {
+  readonly dtype: StoredDType;
+  readonly shape: readonly number[];
+}
+
+/** A tensor over memory of its own, or over a part of another's: then it is copied where the alignment asks for it. */
+export function tensorOfBytes(
+  dtype: StoredDType,
+  shape: readonly number[],
+  bytes: Uint8Array<ArrayBuffer>,
+): StoredTensor {
+  const ArrayType = ARRAYS[dtype], { buffer, byteOffset, byteLength } = bytes;
+  const data = byteOffset % ArrayType.BYTES_PER_ELEMENT === 0
+    ? new ArrayType(buffer, byteOffset, byteLength / ArrayType.BYTES_PER_ELEMENT)
+    : new ArrayType(buffer.slice(byteOffset, byteOffset + byteLength));
+  return { dtype, shape, data } as StoredTensor; // ARRAYS pairs them: TypeScript cannot follow the index
+}
+
+/** The bytes of a tensor, as the file has them. */
+export const bytesOfTensor = ({ data }: StoredTensor): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);

@@ -97,6 +97,7 @@ export class ClipText {
    * @param ids u32 `[B, L]`, padded with 0 to the context length.
    * @param mask `[B, L]`: 1 for tokens, up to and with the end token, 0 behind. Tells where a text ends: padding is
    * neither hidden nor dropped, as in CLIP.
+   * @throws {ShapeError} If texts are not as long as the context.
    */
   forward(ids: Tensor, mask: Tensor): ClipTextOutput {
     if (ids.shape[1] !== this.config.contextLength) {

@@ -65,10 +65,10 @@ export async function measureCeilings(gpu: Gpu): Promise<Ceilings> {
   // 32 MiB: above the caches of a CPU; a GPU with a larger cache shows its cache's rate.
   const copySize = 2 ** 23, copies = 8;
   const copyMs = await timeLaunches(gpu, "copy", copySize, 0, copies);
-  const lanes = gpu.isSoftware ? 2 ** 12 : 2 ** 20, rounds = 2 ** 11;
+  const lanes = gpu.isSoftware ? 2 ** 12 : 2 ** 20, rounds = 2 ** 9;
   const maddMs = await timeLaunches(gpu, "madd", 4 * lanes, rounds, 4);
   return {
-    gflops: lanes * rounds * 8 * 4 * 2 / (maddMs * 1e6),
+    gflops: lanes * rounds * 256 * 2 / (maddMs * 1e6),
     gbps: 8 * copySize / (copyMs * 1e6),
     launchUs: 1000 * launchMs,
   };

@@ -1,4 +1,4 @@
-/** What `CALA_DEBUG` prints: a line a plan, and its kernels by time beside what the device could do. */
+/** What `CALA_DEBUG` and `CALA_CHECK_FINITE` print: plans, kernels by time beside what the device could do, the first NaN. */
 import { formatBytes, textTable } from "../core/format.ts";
 import type { Ceilings } from "./ceilings.ts";
 import type { ProfileRow } from "../gpu/profile.ts";
@@ -10,6 +10,12 @@ export function describePlan(plan: Plan): string {
   return `${plan.label}: ${dispatches} dispatches, ${pipelines} pipelines, slabs ${formatBytes(slabBytes)} ` +
     `(live at most ${formatBytes(peakBytes)}, without reuse ${formatBytes(totalBytes)}), ` +
     `state ${formatBytes(plan.state.bytes)}`;
+}
+
+/** The first node of the plan's last run whose value is not finite, as a sentence; for plans compiled with `keepValues`. */
+export async function describeNonFinite(plan: Plan): Promise<string> {
+  const node = await plan.firstNonFinite();
+  return `${plan.label}: the first value that is not finite comes from ${node ?? "a parameter or an input"}`;
 }
 
 /** Milliseconds that the work takes at the device's ceilings: the larger of flops and bytes. */

@@ -1,13 +1,16 @@
 /** Retrieval on a split: encode the gallery, encode the queries, score in blocks, rank. */
+import { env } from "../core/env.ts";
 import { ConfigError, DataError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
 import { filledBatches, queryBatches } from "../data/loader.ts";
 import type { Split, Triplet } from "../data/triplet.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { subsetRanks, targetRanks } from "../metrics/ranking.ts";
+import { NO_RANK, subsetRanks, targetRanks } from "../metrics/ranking.ts";
 import { cirrMetrics, type Recalls, retrievalMetrics } from "../metrics/recall.ts";
 import type { Embeddings, Frame, QueryKind } from "../nn/frame.ts";
 import { compile, type InputSpecs, Program } from "../plan/compile.ts";
+import { describeNonFinite } from "../plan/debug.ts";
+import type { Plan } from "../plan/plan.ts";
 import type { State } from "../plan/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import {
@@ -75,15 +78,17 @@ export class Evaluator implements Disposable {
   /**
    * Ranks of the targets of a split, for each way to ask.
    *
+   * @param signal Ends the work between two batches.
    * @throws {DataError} If a target is secret or not in the gallery, or a score is NaN.
    */
-  async rank(split: Split, kinds: readonly Kind[]): Promise<Map<Kind, Ranks>> {
+  async rank(split: Split, kinds: readonly Kind[], signal?: AbortSignal): Promise<Map<Kind, Ranks>> {
     const wanted = new RankingTask(split, this.#data.keepsReference ?? false);
     const gallery = await this.#encode(
       filledBatches(split.gallery, this.#batchSize),
       ({ items }) => this.#reader.gallery(items),
       this.#gallery,
       split.gallery.length,
+      signal,
     );
     const { text, evalCaption: caption } = this.#data;
     const ranks = new Map<Kind, Ranks>();
@@ -94,6 +99,7 @@ export class Evaluator implements Disposable {
         (batch) => this.#reader.queries(batch),
         this.#queryProgram(kind, query),
         split.triplets.length,
+        signal,
       );
       ranks.set(kind, await this.#score(query, queries, gallery, wanted));
     }
@@ -124,16 +130,19 @@ export class Evaluator implements Disposable {
     inputsOf: (batch: B) => PlanInputs,
     program: Program,
     total: number,
+    signal?: AbortSignal,
   ): Promise<Stored> {
     const stored: Stored = {};
     let done = 0;
     for (const batch of batches) {
+      signal?.throwIfAborted();
       const { specs, values } = inputsOf(batch);
       const plan = await program.plan(specs);
       plan.run(values);
       // sync: the embeddings are needed on the CPU; one wait a batch
       for (const [name, { shape, data }] of Object.entries(await plan.read())) {
         if (!(data instanceof Float32Array)) throw new ConfigError(`embedding "${name}" is not f32`);
+        await checkFinite(plan, data);
         const rowSize = sizeOf(shape.slice(1));
         stored[name] ??= { shape: shape.slice(1), data: new Float32Array(total * rowSize) };
         stored[name].data.set(data.subarray(0, batch.rows * rowSize), done * rowSize);
@@ -160,6 +169,7 @@ export class Evaluator implements Disposable {
       plan.run({ ...inputsOf("query", queries, first, rows), ...galleryInputs });
       const { scores } = await plan.read("scores"); // sync: ranks are counted on the CPU
       if (!(scores.data instanceof Float32Array)) throw new ConfigError("scores are not f32");
+      await checkFinite(plan, scores.data);
       const block = scores.data.subarray(0, count * N);
       target.set(targetRanks(block, { ...task, firstQuery: first }), first);
       subset.set(subsetRanks(block, { ...task, firstQuery: first }), first);
@@ -171,6 +181,14 @@ export class Evaluator implements Disposable {
     this.#gallery[Symbol.dispose]();
     for (const program of this.#queries.values()) program[Symbol.dispose]();
   }
+}
+
+/** With `CALA_CHECK_FINITE`: where a value of the last run is not finite, throws what made the first one. */
+async function checkFinite(plan: Plan, values: Float32Array): Promise<void> {
+  if (env("CALA_CHECK_FINITE") === 0 || values.every(Number.isFinite)) return;
+  throw new DataError(await describeNonFinite(plan), {
+    fix: "the model has diverged, lower the learning rate; or its checkpoint is broken",
+  });
 }
 
 /** A split's queries in terms of gallery positions: the options of the ranking functions. */
@@ -229,6 +247,12 @@ const embeddings = (inputs: Record<string, Tensor>, prefix: string): Embeddings 
 
 /** The metrics of ranks, for tables. */
 export const metricsOf = ({ target, subset }: Ranks): Recalls => retrievalMetrics(target, subset);
+
+/** Ranks as a perfect model has them, before there is any: which metrics a split has does not depend on the model. */
+export const perfectRanks = ({ triplets }: Split): Ranks => ({
+  target: new Uint32Array(triplets.length),
+  subset: Uint32Array.from(triplets, ({ group }) => group ? 0 : NO_RANK),
+});
 
 /**
  * The metric that picks the best checkpoint: one of a table's, or, where every query has a group, of CIRR's.

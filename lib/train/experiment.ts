@@ -2,7 +2,7 @@
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runCommand } from "../core/command.ts";
-import { ConfigError, DataError, isUserError } from "../core/errors.ts";
+import { ConfigError, DataError } from "../core/errors.ts";
 import { type FlagSpecs, type FlagValues, helpText, parseFlags } from "../core/flags.ts";
 import { type Gpu, openDevice } from "../gpu/device.ts";
 import type { Embeddings } from "../nn/frame.ts";
@@ -73,11 +73,12 @@ export class Experiment {
         const isDone = await trainRun(this, { run, config, logEvery, signal, progress });
         if (!isDone) return;
       } catch (error) {
-        if (signal.aborted && error === signal.reason) throw error; // before anything was trained
-        await run.end("failed", error instanceof Error ? error.message : String(error));
-        if (isUserError(error) && run.manifest) {
-          error.fix ??= "once that is mended, the same command goes on from the last checkpoint";
+        if (signal.aborted && error === signal.reason) {
+          progress.note(`${run.path}: interrupted; the same command goes on`);
+          throw error;
         }
+        // What ended the run is what the user has to see, also where the disk is too full to note it.
+        await run.end("failed", error instanceof Error ? error.message : String(error)).catch(() => {});
         throw error;
       }
     }

@@ -1,6 +1,8 @@
 /** The loop: a submit a step, losses read now and then, a checkpoint at each boundary. */
 import { setImmediate } from "node:timers/promises";
+import { env } from "../core/env.ts";
 import { ConfigError } from "../core/errors.ts";
+import { describeNonFinite, profileTable } from "../plan/debug.ts";
 import type { Plan } from "../plan/plan.ts";
 import { type ResultRow, RING_SLOTS } from "../plan/results.ts";
 import type { CheckpointPlace, Checkpoints } from "./checkpoint.ts";
@@ -30,6 +32,8 @@ export interface LoopOptions {
 const READ_EVERY_MS = 1000;
 /** Between boundaries a checkpoint is also saved this often, but takes at most a twentieth of the time. */
 const SAVE_EVERY_MS = 60_000, SAVE_SHARE = 20;
+/** The step of the process whose kernels `CALA_DEBUG=2` times: the first ones still fill caches. */
+const PROFILED_STEP = 3;
 /** So many skipped steps in a row end the run: the weights no longer change. */
 const MAX_SKIPPED_IN_ROW = 10;
 
@@ -51,19 +55,26 @@ export async function trainLoop(start: number, options: LoopOptions): Promise<bo
     stateBytes: session.state.bytes,
   });
   const running = new Set<Plan>(); // those with losses that were not read
+  const checksFinite = env("CALA_CHECK_FINITE") === 1;
+  let firstNonFinite: string | undefined;
   let unread = 0, lastRead = performance.now(), lastSave = performance.now(), saveMs = 0;
 
   const read = async (step: number) => {
     // sync: a wait for the GPU, every `READ_EVERY_MS` or `RING_SLOTS` steps
     const rows = (await Promise.all([...running].map((plan) => plan.results()))).flat();
     const records = rows.sort((a, b) => a.index - b.index).map((row) => recordOf(row, session));
+    const [plan] = running; // the only one where each step is read
+    if (checksFinite && !firstNonFinite && plan && records.some(({ record }) => record.isSkipped)) {
+      firstNonFinite = await describeNonFinite(plan);
+      progress.note(`step ${step}: ${firstNonFinite}`);
+    }
     running.clear();
     unread = 0;
     lastRead = performance.now();
     await log.steps(records.map(({ record }) => record));
     meter.add(records.map(({ record }) => record));
     const stuck = records.find(({ skippedInRow }) => skippedInRow >= MAX_SKIPPED_IN_ROW);
-    if (stuck) throw notFinite(stuck.record.step);
+    if (stuck) throw notFinite(stuck.record.step, firstNonFinite);
     if (records.length === 0) return;
     const isMilestone = Math.floor(step / logEvery) > Math.floor((step - records.length) / logEvery);
     progress.live(meter.line(step), { isMilestone });
@@ -75,15 +86,21 @@ export async function trainLoop(start: number, options: LoopOptions): Promise<bo
     saveMs = lastSave - begin;
   };
 
+  const stop = async () => {
+    progress.live("interrupted: saving");
+    await read(step);
+    await save(step);
+    return false;
+  };
+
   let step = start;
   let next = step < totalSteps ? reader.triplets(loader.batchAt(step)) : undefined;
   while (next) {
-    if (signal.aborted) {
-      await read(step);
-      await save(step);
-      return false;
-    }
-    const plan = await program.plan(next.specs);
+    if (signal.aborted) return await stop();
+    const plan = await program.plan(next.specs).catch((error) => {
+      if (!signal.aborted || error !== signal.reason) throw error; // else Ctrl-C while kernels were compiled
+    });
+    if (!plan) return await stop();
     meter.plan(plan);
     plan.run(next.values, { index: step, learningRates: session.learningRates(step) });
     running.add(plan);
@@ -94,7 +111,12 @@ export async function trainLoop(start: number, options: LoopOptions): Promise<bo
     await setImmediate(); // lets Ctrl-C through
     const isBoundary = step === totalSteps || (evalEvery > 0 && step % evalEvery === 0);
     const now = performance.now();
-    if (isBoundary || unread === RING_SLOTS || now - lastRead >= READ_EVERY_MS) await read(step);
+    if (isBoundary || checksFinite || unread === RING_SLOTS || now - lastRead >= READ_EVERY_MS) {
+      await read(step);
+    }
+    if (env("CALA_DEBUG") === 2 && step === Math.min(start + PROFILED_STEP, totalSteps)) {
+      progress.note(profileTable(await plan.profile(), await session.ceilings()));
+    }
     if (isBoundary) {
       if (step === totalSteps) await log.finishEpoch();
       meter.pause();
@@ -130,8 +152,10 @@ function recordOf(
   };
 }
 
-const notFinite = (step: number): ConfigError =>
+const notFinite = (step: number, first?: string): ConfigError =>
   new ConfigError(`the gradients of ${MAX_SKIPPED_IN_ROW} steps in a row were not finite`, {
-    where: `steps ${step - MAX_SKIPPED_IN_ROW + 1} to ${step}`,
-    fix: "lower the learning rate; CALA_CHECK_FINITE=1 names the first operation that makes a NaN",
+    where: `steps ${step - MAX_SKIPPED_IN_ROW + 1} to ${step}${first ? `; ${first}` : ""}`,
+    fix: `lower the learning rate${
+      first ? "" : "; CALA_CHECK_FINITE=1 names the first operation that makes a NaN"
+    }`,
   });

@@ -1,17 +1,24 @@
 /** What a run says while it works, on stderr: one line that changes on a terminal, plain lines elsewhere. */
 
+/** Without a terminal a live line also appears after so long a silence: nobody should wonder whether it still works. */
+const MAX_SILENCE_MS = 10_000;
+
 /** Where progress goes. Results go to stdout, never here. */
 export class Progress {
   readonly #isTerminal: boolean;
   readonly #write: (text: string) => void;
+  readonly #maxSilenceMs: number;
   #hasLive = false;
+  #lastMs = performance.now();
 
   constructor(
-    { isTerminal = Deno.stderr.isTerminal(), write = writeToStderr }: {
+    { isTerminal = Deno.stderr.isTerminal(), write = writeToStderr, maxSilenceMs = MAX_SILENCE_MS }: {
       isTerminal?: boolean;
       write?: (text: string) => void;
+      maxSilenceMs?: number;
     } = {},
   ) {
+    this.#maxSilenceMs = maxSilenceMs;
     this.#isTerminal = isTerminal;
     this.#write = write;
   }
@@ -20,12 +27,13 @@ export class Progress {
   note(text: string): void {
     this.#clear();
     this.#write(`${text}\n`);
+    this.#lastMs = performance.now();
   }
 
-  /** A line that the next one replaces. Without a terminal it appears only if it `isMilestone`. */
+  /** A line that the next one replaces. Without a terminal it appears if it `isMilestone`, or after a silence. */
   live(text: string, { isMilestone = false } = {}): void {
     if (!this.#isTerminal) {
-      if (isMilestone) this.note(text);
+      if (isMilestone || performance.now() - this.#lastMs >= this.#maxSilenceMs) this.note(text);
       return;
     }
     this.#clear();

@@ -21,14 +21,17 @@ export const reportedSplits = ({ dataset }: ExperimentData): [name: string, spli
     return isPublic ? [[name, split]] : [];
   });
 
-/** Ranks of every reported split. */
+/** Ranks of every reported split. An aborted `signal` ends it with the signal's reason. */
 export async function measure(
   evaluator: Evaluator,
   data: ExperimentData,
   kinds: readonly Kind[],
+  signal?: AbortSignal,
 ): Promise<Measured> {
   const measured = new Map<string, Map<Kind, Ranks>>();
-  for (const [name, split] of reportedSplits(data)) measured.set(name, await evaluator.rank(split, kinds));
+  for (const [name, split] of reportedSplits(data)) {
+    measured.set(name, await evaluator.rank(split, kinds, signal));
+  }
   return measured;
 }
 

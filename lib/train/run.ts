@@ -91,6 +91,7 @@ export class RunFolder implements Disposable {
     if (!/^[\w.+@=-]+$/.test(base) || /^\.+$/.test(base)) {
       throw new ConfigError(`--name: expected letters, digits and . _ - + @ =, got "${base}"`);
     }
+    if (!request.out) throw new ConfigError('--out: expected a folder, got ""');
     const parent = `${request.out}/${request.experiment}`;
     const name = request.isFresh ? await freeName(parent, base) : base;
     const path = `${parent}/${name}`;

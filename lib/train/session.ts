@@ -5,6 +5,7 @@ import { TrainLoader } from "../data/loader.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Embeddings, Frame, TripletBatch } from "../nn/frame.ts";
 import { grad } from "../ops/grad.ts";
+import { type Ceilings, measureCeilings } from "../plan/ceilings.ts";
 import { inspect, Program } from "../plan/compile.ts";
 import { State } from "../plan/state.ts";
 import type { Param, Tensor } from "../tensor/tensor.ts";
@@ -44,10 +45,13 @@ export interface ExperimentFunctions<C, D extends ExperimentData, M extends Mode
   optimizer(model: M, config: C): { readonly adamw: AdamW; readonly schedule: Schedule };
 }
 
-/** What a run offers, its progress on stderr. */
-export const contextOf = (progress: Progress): RunContext => ({
+/** What a run offers, its progress on stderr. Where progress is told, Ctrl-C ends what takes long. */
+export const contextOf = (progress: Progress, signal?: AbortSignal): RunContext => ({
   cacheDir: env("CALA_CACHE"),
-  progress: (text) => progress.live(text),
+  progress(text) {
+    signal?.throwIfAborted();
+    progress.live(text);
+  },
 });
 
 /** An experiment's functions, whatever its model. */
@@ -86,6 +90,7 @@ export class TrainingSession implements Disposable {
   readonly loader: TrainLoader;
   readonly reader: BatchReader;
   readonly program: Program;
+  readonly #gpu: Gpu;
   readonly #adamw: AdamW;
   readonly #schedule: Schedule;
 
@@ -95,8 +100,9 @@ export class TrainingSession implements Disposable {
     functions: AnyFunctions,
     config: TrainingConfig,
     { data, model, params }: OpenedModel,
-    progress: Progress,
+    context: RunContext,
   ) {
+    this.#gpu = gpu;
     const { batchSize, seed } = config;
     const { trainCaption: caption, maxShift, text, dataset } = data;
     this.loader = new TrainLoader(dataset.splits.train.triplets, {
@@ -146,13 +152,18 @@ export class TrainingSession implements Disposable {
       state: this.state,
       isTraining: true,
       seed,
-      onProgress: (done, total) => progress.live(`compiling kernels ${done}/${total}`),
+      onProgress: (done, total) => context.progress(`compiling kernels ${done}/${total}`),
     });
   }
 
   /** Each group's learning rate at a step. */
   learningRates(step: number): number[] {
     return this.#adamw.learningRates(this.#schedule({ step, epoch: this.loader.stateAt(step).epoch }));
+  }
+
+  /** What the device can do at most: see `CALA_DEBUG=2`. */
+  ceilings(): Promise<Ceilings> {
+    return measureCeilings(this.#gpu);
   }
 
   [Symbol.dispose](): void {

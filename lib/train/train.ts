@@ -4,7 +4,7 @@ import { formatBytes, formatCount } from "../core/format.ts";
 import { sizeOf } from "../core/shape.ts";
 import { openDevice } from "../gpu/device.ts";
 import { type CheckpointPlace, Checkpoints } from "./checkpoint.ts";
-import { criterion, Evaluator, metricsOf } from "./evaluate.ts";
+import { criterion, Evaluator, metricsOf, perfectRanks } from "./evaluate.ts";
 import type { TrainingConfig } from "./config.ts";
 import { saveCurves } from "./curves.ts";
 import type { Experiment } from "./experiment.ts";
@@ -33,10 +33,16 @@ export async function trainRun(
   experiment: Experiment,
   { run, config, logEvery, signal, progress }: RunOptions,
 ): Promise<boolean> {
-  const opened = await openModel(experiment.functions, config, contextOf(progress));
+  const context = contextOf(progress, signal);
+  using gpu = await openDevice(); // first: without one, nobody has to wait for the data
+  const opened = await openModel(experiment.functions, config, context);
   const { data, model, params } = opened;
   signal.throwIfAborted();
-  using gpu = await openDevice();
+  // All that a wrong flag can break comes before the run is begun: a run that never began leaves its name free.
+  using session = new TrainingSession(gpu, experiment.functions, config, opened, context);
+  using evaluator = new Evaluator(gpu, model.frame, session.state, data, config);
+  const { totalSteps, evalEvery } = lengthOf(config, session.loader.stepsPerEpoch);
+  criterion(config.bestBy, perfectRanks(data.dataset.splits.val));
   const warnings = await run.start({
     source: experiment.source,
     sourceText: await experiment.sourceText(),
@@ -44,14 +50,11 @@ export async function trainRun(
     dataset: { name: data.dataset.name, hash: data.dataset.hash },
   });
   for (const warning of warnings) progress.note(`note: the run ${warning}`);
-  using session = new TrainingSession(gpu, experiment.functions, config, opened, progress);
-  using evaluator = new Evaluator(gpu, model.frame, session.state, data, config);
   await Deno.mkdir(run.file("checkpoints"), { recursive: true });
   const checkpoints = new Checkpoints(run.file("checkpoints"), params, session.state, run.configHash);
 
   const place = await checkpoints.loadLast();
   const start = place?.step ?? 0;
-  const { totalSteps, evalEvery } = lengthOf(config, session.loader.stepsPerEpoch);
   const count = [...params.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   progress.note(
     `${run.path}: ${start > 0 ? `goes on from step ${start}` : "begins"} on ${gpu.name}; ` +
@@ -80,9 +83,7 @@ export async function trainRun(
 
   if (start === 0 && !await readBefore(run.path)) {
     progress.live("measuring the initial weights");
-    const initial = await measure(evaluator, data, ["composed"]);
-    const ranks = initial.get("val")?.get("composed");
-    if (ranks) criterion(config.bestBy, ranks); // a name that does not exist is said before training
+    const initial = await measure(evaluator, data, ["composed"], signal);
     await saveBefore(run.path, metricsBySplit(initial));
   }
   const options = { session, checkpoints, log, progress, signal, totalSteps, evalEvery, logEvery, validate };
@@ -92,7 +93,7 @@ export async function trainRun(
   }
   if (config.tableFrom === "best") await checkpoints.loadWeights("best");
   progress.live("measuring the trained weights");
-  const measured = await measure(evaluator, data, evaluator.kinds);
+  const measured = await measure(evaluator, data, evaluator.kinds, signal);
   await saveResults(run.path, resultOf(run.path, data, measured, await readBefore(run.path)), measured, data);
   const leftOut = await saveCurves(run.path);
   if (leftOut) progress.note(`curves.svg is left out: ${leftOut}`);

@@ -7,18 +7,22 @@ const imports = ["lib/core/command.ts", "lib/core/errors.ts"].map((path) =>
 );
 
 /** A command in its own process, from the body of its `main`. */
-function command(body: string, options = "{}"): Deno.ChildProcess {
+function command(body: string, options = "{}", env: Record<string, string> = {}): Deno.ChildProcess {
   const code = `import { note, parseCommand, printJson, runCommand } from "${imports[0]}";
     import { ConfigError } from "${imports[1]}";
     await runCommand(async (argv, interrupted) => { ${body} }, ${options});`;
   const url = `data:application/javascript,${encodeURIComponent(code)}`;
   const args = ["run", "--no-npm", "--no-lock", "-A", url];
-  return new Deno.Command(Deno.execPath(), { args, env: { NO_COLOR: "1" }, stdout: "piped", stderr: "piped" })
-    .spawn();
+  return new Deno.Command(Deno.execPath(), {
+    args,
+    env: { NO_COLOR: "1", ...env },
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
 }
 
-async function run(body: string, options?: string) {
-  const { code, stdout, stderr } = await command(body, options).output();
+async function run(body: string, options?: string, env?: Record<string, string>) {
+  const { code, stdout, stderr } = await command(body, options, env).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
@@ -37,6 +41,18 @@ Deno.test("runCommand() prints the user's errors without a stack and ends with 2
     `throw new ConfigError("--seed: bad", { where: "here", fix: "pass --seed 1" });`,
   );
   deepStrictEqual([code, stdout, stderr], [2, "", "--seed: bad\n  where  here\n  fix    pass --seed 1\n"]);
+});
+
+Deno.test("runCommand() takes a refusal of the operating system for the user's", async () => {
+  const { code, stderr } = await run(`await Deno.mkdir(Deno.execPath() + "/runs");`);
+  strictEqual(code, 2);
+  ok(/^Not a directory .*\/runs'\n {2}fix {4}a part of the path is a file/.test(stderr), stderr);
+});
+
+Deno.test("runCommand() looks at CALA_* before anything is begun", async () => {
+  const { code, stdout, stderr } = await run(`console.log("begun");`, "{}", { CALA_DEBUG: "3" });
+  deepStrictEqual([code, stdout], [2, ""]);
+  ok(/^CALA_DEBUG: expected 0 or 1 or 2, got "3"\n/.test(stderr), stderr);
 });
 
 Deno.test("runCommand() prints our errors with stack and versions and ends with 70", async () => {

@@ -1,5 +1,6 @@
 import { ok, strictEqual } from "node:assert/strict";
 import {
+  asRefusal,
   ConfigError,
   DataError,
   formatUserError,
@@ -32,4 +33,20 @@ Deno.test("formatUserError() leaves out what there is not and aligns what has se
     formatUserError(new DataError("cut short", { fix: "one\ntwo" })),
     "cut short\n  fix    one\n         two",
   );
+});
+
+Deno.test("asRefusal() takes what the operating system refuses and nothing else", async () => {
+  const file = await Deno.makeTempFile();
+  try {
+    const refused = await Deno.mkdir(`${file}/runs`, { recursive: true }).catch(asRefusal);
+    ok(refused instanceof ConfigError);
+    ok(refused.message.includes(`${file}/runs`) && refused.fix?.includes("a part of the path is a file"));
+    const long = await Deno.mkdir(`${file}-${"x".repeat(300)}`).catch(asRefusal);
+    ok(long instanceof ConfigError && long.fix === "choose a shorter name");
+  } finally {
+    await Deno.remove(file);
+  }
+  for (const ours of [new TypeError("x"), new Deno.errors.BadResource("x"), "ENOSPC", undefined]) {
+    strictEqual(asRefusal(ours), undefined);
+  }
 });

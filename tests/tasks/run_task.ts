@@ -5,19 +5,29 @@ export const path = (name: string) => new URL(`../../${name}`, import.meta.url).
 export const toy = path("tests/train/toy_experiment.ts");
 
 /** A task in its own process, in a folder of its own. */
-export function task(name: string, args: readonly string[], cwd: string): Deno.ChildProcess {
+export function task(
+  name: string,
+  args: readonly string[],
+  cwd: string,
+  env: Record<string, string> = {},
+): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-npm", "-A", path(`tasks/${name}.ts`), ...args],
     cwd,
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
     stdout: "piped",
     stderr: "piped",
   }).spawn();
 }
 
 /** Runs a task to its end. */
-export async function run(name: string, args: readonly string[], cwd: string) {
-  const { code, stdout, stderr } = await task(name, args, cwd).output();
+export async function run(
+  name: string,
+  args: readonly string[],
+  cwd: string,
+  env?: Record<string, string>,
+) {
+  const { code, stdout, stderr } = await task(name, args, cwd, env).output();
   return { code, stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
 }
 

@@ -35,13 +35,22 @@ Deno.test("train refuses wrong flags and names, another configuration, a run in 
       [["dmo"], /^no experiment "dmo"/],
       [["./none.ts"], /^\.\/none\.ts: no such file/],
       [[path("tests/toy_op.ts")], /toy_op\.ts: no experiment/],
+      [["./"], /^\.\/: a folder, not an experiment's file/],
+      [["./broken.ts"], /^\.\/broken\.ts does not load: .*\n {2}where {2}file:.*broken\.ts:2:/],
+      [[toy, "--out", ""], /^--out: expected a folder, got ""/],
+      [[toy, "--out", "broken.ts"], /^Not a directory .*\n {2}fix {4}a part of the path is a file/],
+      [[toy, "--name", "x".repeat(300)], /^File name too long .*\n {2}fix {4}choose a shorter name/],
+      [[toy, "--batch-size", "100000"], /^batch size: expected 1 to 20, the number of triplets, got 100000/],
     ];
+    await Deno.writeTextFile(`${cwd}/broken.ts`, "const a = null as unknown as string;\na.trim();\n");
     for (const [args, message] of cases) {
       const { code, stdout, stderr } = await run("train", args, cwd);
       deepStrictEqual([code, stdout], [2, ""], stderr);
       match(stderr, message);
       ok(!stderr.includes("    at "), stderr);
     }
+    // What never began left its name free.
+    strictEqual((await run("train", [toy, "--name", "a", "--best-by", "R@7"], cwd)).code, 2);
     strictEqual((await run("train", [toy, "--name", "a"], cwd)).code, 0);
     const other = await run("train", [toy, "--name", "a", "--seed", "2"], cwd);
     strictEqual(other.code, 2);
@@ -100,5 +109,33 @@ Deno.test("an experiment's file is a command by itself", async () => {
       .output();
     strictEqual(code, 2);
     match(new TextDecoder().decode(stderr), /did you mean --batch-size/);
+  });
+});
+
+Deno.test("CALA_CHECK_FINITE=1 names the first op that is not finite, in training and in evaluation", async () => {
+  await withFolder(async (cwd) => {
+    const culprit = String
+      .raw`the first value that is not finite comes from linear \[\d+, 8\] \[8, 8\] \[8\]`;
+    const args = [toy, "--lr", "1e30", "--steps", "40", "--eval-every"], env = { CALA_CHECK_FINITE: "1" };
+    const trained = await run("train", [...args, "0"], cwd, env);
+    strictEqual(trained.code, 2);
+    match(trained.stderr, new RegExp(`^step 2: training step: ${culprit}`, "m"));
+    match(trained.stderr, new RegExp(`\\n {2}where {2}steps 2 to 11; training step: ${culprit}`));
+    const evaluated = await run("train", [...args, "5"], cwd, env);
+    strictEqual(evaluated.code, 2);
+    match(evaluated.stderr, new RegExp(`^encode composed queries: ${culprit}`, "m"));
+  });
+});
+
+Deno.test("CALA_DEBUG=2 shows the training step's kernels by time, beside what the device can do", async () => {
+  await withFolder(async (cwd) => {
+    const { code, stderr } = await run("train", [toy, "--steps", "4"], cwd, { CALA_DEBUG: "2" });
+    strictEqual(code, 0, stderr);
+    match(stderr, /^training step: \d+ dispatches, \d+ pipelines, slabs /m);
+    match(
+      stderr,
+      /^\d+ launches, [\d.]+ ms on the GPU; ceilings [\d.]+ GFLOP\/s, [\d.]+ GB\/s\nkernel .* of floor$/m,
+    );
+    match(stderr, /^adamw\.wgsl\/\w+ .*%$/m);
   });
 });

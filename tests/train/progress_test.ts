@@ -21,3 +21,10 @@ Deno.test("Progress writes plain lines elsewhere, and of live ones the milestone
   progress[Symbol.dispose]();
   strictEqual(text, "two\nthree\n");
 });
+
+Deno.test("Progress breaks a long silence where there is no terminal", () => {
+  let text = "";
+  const progress = new Progress({ isTerminal: false, write: (t) => text += t, maxSilenceMs: 0 });
+  progress.live("still working");
+  strictEqual(text, "still working\n");
+});

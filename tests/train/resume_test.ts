@@ -27,6 +27,25 @@ async function train(out: string, signal = never): Promise<boolean> {
   return await trainRun(toy, { run, config, logEvery: 4, signal, progress });
 }
 
+/** Trains, and presses Ctrl-C when progress says `text`. */
+async function interruptedAt(out: string, text: string): Promise<boolean> {
+  const controller = new AbortController();
+  const write = (line: string) => line.startsWith(text) && controller.abort(new DOMException("interrupted"));
+  using run = await RunFolder.open({
+    out,
+    experiment: toy.name,
+    config: toy.configFrom(),
+    name: "run",
+    isFresh: false,
+  });
+  using progress = new Progress({ isTerminal: false, write, maxSilenceMs: 0 });
+  const options = { run, config: toy.configFrom(), logEvery: 4, signal: controller.signal, progress };
+  return await trainRun(toy, options).catch((error) => {
+    if (error !== controller.signal.reason) throw error;
+    return false;
+  });
+}
+
 /** Everything that a run leaves and that must not depend on interrupts, by file. */
 async function remains(out: string): Promise<Record<string, string>> {
   const folder = `${out}/${toy.name}/run`, found: Record<string, string> = {};
@@ -77,6 +96,16 @@ for (const interrupts of [[0], [4], [5], [11], [3, 1, 3]]) {
     });
   });
 }
+
+Deno.test("a run interrupted while it compiles or measures resumes to the same bits", async () => {
+  await withFolder(async (out) => {
+    for (const text of ["measuring the initial", "compiling", "validating", "measuring the trained"]) {
+      strictEqual(await interruptedAt(out, text), false, text);
+    }
+    ok(await train(out));
+    deepStrictEqual(await remains(out), await uninterrupted());
+  });
+});
 
 Deno.test("a run killed at any moment resumes to the same bits", async () => {
   // The test double of a kill: the folder as it stood at some moment, copied and gone on with.

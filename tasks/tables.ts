@@ -25,7 +25,7 @@ async function tables(argv: readonly string[]): Promise<void> {
   const args = parseCommand(spec, argv);
   if (!args) return;
   const { markdown, all, json } = args.values;
-  const results = await Promise.all(args.positionals.map(resultsOf));
+  const results = await Promise.all([...new Set(args.positionals)].map(resultsOf));
   const rows = results.flatMap(rowsOf).filter(({ label }) => all || json || label === "composed");
   if (json) return printJson({ rows });
   console.log(markdown ? markdownTable(rows) : terminalTable(rows));

@@ -65,10 +65,10 @@ function parseRecord(line: string, where: string): JsonRecord {
   try {
     value = JSON.parse(line);
   } catch (cause) {
-    throw new DataError(`not JSON: ${line.slice(0, 60)}`, { where, fix, cause });
+    throw new DataError(`${where}: not JSON: ${JSON.stringify(line.slice(0, 60))}`, { fix, cause });
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new DataError(`not a JSON object: ${line.slice(0, 60)}`, { where, fix });
+    throw new DataError(`${where}: not a JSON object: ${JSON.stringify(line.slice(0, 60))}`, { fix });
   }
   return value as JsonRecord;
 }

@@ -120,13 +120,26 @@ export async function readResults(folder: string): Promise<RunResult> {
       cause,
     });
   }
-  if (
-    !isJsonObject(value) || typeof value.run !== "string" || !isJsonObject(value.metrics) ||
-    !isJsonObject(value.protocol)
-  ) {
-    throw new DataError(`${path}: not the results of a run`, { where: path });
+  if (!isRunResult(value)) {
+    throw new DataError(`${path}: not the results of a run`, { fix: "deno task eval measures them anew" });
   }
-  return value as unknown as RunResult;
+  return value;
+}
+
+function isRunResult(value: unknown): value is RunResult {
+  if (!isJsonObject(value) || typeof value.run !== "string") return false;
+  const { metrics, protocol } = value;
+  const isRecalls = (recalls: unknown) =>
+    isJsonObject(recalls) && Object.values(recalls).every((recall) => typeof recall === "number");
+  return isJsonObject(protocol) && typeof protocol.dataset === "string" && isJsonObject(metrics) &&
+    Object.values(metrics).every((split) =>
+      isJsonObject(split) && isRecalls(split.composed) &&
+      Object.entries(split).every(([kind, measured]) =>
+        kind === "categories"
+          ? isJsonObject(measured) && Object.values(measured).every(isRecalls)
+          : isRecalls(measured)
+      )
+    );
 }
 
 const BEFORE = "before_training.json";

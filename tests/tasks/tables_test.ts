@@ -46,6 +46,24 @@ composed  c    50.00
       }], ["composed", "b", { "R@1": 25 }]],
     );
 
+    strictEqual((await run("tables", ["c", "c"], cwd)).stdout, (await run("tables", ["c"], cwd)).stdout);
+    for (
+      const broken of [
+        "",
+        "null",
+        '{"run":"a"}',
+        '{"run":"a","metrics":{"val":null},"protocol":{"dataset":"toy"}}',
+        '{"run":"a","metrics":{"val":{"composed":{"R@1":"12"}}},"protocol":{"dataset":"toy"}}',
+        '{"run":"a","metrics":{"val":{"composed":{"R@1":1},"image":3}},"protocol":{"dataset":"toy"}}',
+        '{"run":"a","metrics":{},"protocol":{}}',
+      ]
+    ) {
+      await Deno.writeTextFile(`${cwd}/b/results.json`, broken);
+      const { code, stdout, stderr } = await run("tables", ["a", "b"], cwd);
+      deepStrictEqual([code, stdout], [2, ""], broken);
+      match(stderr, /^b\/results\.json: not (JSON|the results of a run)/);
+    }
+
     const missing = await run("tables", ["a", "d"], cwd);
     deepStrictEqual([missing.code, missing.stdout], [2, ""]);
     match(missing.stderr, /^d\/results\.json: no such file\n/);

@@ -5,27 +5,7 @@ import { Progress } from "../../lib/train/progress.ts";
 import { RunFolder } from "../../lib/train/run.ts";
 import { trainRun } from "../../lib/train/train.ts";
 import toy from "./toy_experiment.ts";
-
-/** Aborted from the `n`-th time that the loop asks: before step `n` of the process, counted from 0. */
-function abortedAt(n: number): AbortSignal {
-  let asked = 0;
-  return {
-    get aborted() {
-      return asked++ >= n;
-    },
-    throwIfAborted() {},
-  } as unknown as AbortSignal; // what the loop uses of one
-}
-
-const never = new AbortController().signal;
-const silent = () => new Progress({ isTerminal: false, write: () => {} });
-
-async function train(out: string, signal = never): Promise<boolean> {
-  const config = toy.configFrom();
-  using run = await RunFolder.open({ out, experiment: toy.name, config, name: "run", isFresh: false });
-  using progress = silent();
-  return await trainRun(toy, { run, config, logEvery: 4, signal, progress });
-}
+import { abortedAt, remains, train, uninterrupted, withFolder } from "./toy_run.ts";
 
 /** Trains, and presses Ctrl-C when progress says `text`. */
 async function interruptedAt(out: string, text: string): Promise<boolean> {
@@ -45,47 +25,6 @@ async function interruptedAt(out: string, text: string): Promise<boolean> {
     return false;
   });
 }
-
-/** Everything that a run leaves and that must not depend on interrupts, by file. */
-async function remains(out: string): Promise<Record<string, string>> {
-  const folder = `${out}/${toy.name}/run`, found: Record<string, string> = {};
-  for (
-    const name of [
-      "checkpoints/last.safetensors",
-      "checkpoints/last.optimizer.safetensors",
-      "checkpoints/best.safetensors",
-      "log.jsonl",
-      "train_metrics.csv",
-      "validation_metrics.csv",
-      "ranks_val.csv",
-      "ranks_test.csv",
-      "table.txt",
-      "curves.svg",
-    ]
-  ) found[name] = new Uint8Array(await Deno.readFile(`${folder}/${name}`)).toBase64();
-  return found;
-}
-
-async function withFolder(test: (out: string) => Promise<void>): Promise<void> {
-  const out = await Deno.makeTempDir();
-  try {
-    await test(out);
-  } finally {
-    await Deno.remove(out, { recursive: true });
-  }
-}
-
-let whole: Promise<Record<string, string>> | undefined;
-/** What an uninterrupted run leaves. */
-const uninterrupted = () =>
-  whole ??= (async () => {
-    let found: Record<string, string> = {};
-    await withFolder(async (out) => {
-      ok(await train(out));
-      found = await remains(out);
-    });
-    return found;
-  })();
 
 for (const interrupts of [[0], [4], [5], [11], [3, 1, 3]]) {
   Deno.test(`a run interrupted after ${interrupts.join(", ")} steps and resumed leaves the same bits`, async () => {

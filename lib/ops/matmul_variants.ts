@@ -1,4 +1,5 @@
 /** Which kernel runs a matrix product: checked-in figures and arithmetic, never timing at run time. */
+import { createHash } from "node:crypto";
 import type { Target } from "../tensor/op.ts";
 
 /**
@@ -153,3 +154,8 @@ function fits({ N, K, a, b }: Product, { fours }: MatmulVariant): boolean {
       return a.k === 1 && b.k === 1 && divides(K, a.m, a.inner, a.outer, b.n, b.inner, b.outer);
   }
 }
+
+/** Names the table: 16 hex digits of a hash of all that decides which kernel runs a product. */
+export const variantTableId = (): string =>
+  createHash("sha256").update(JSON.stringify([PORTABLE, SUBGROUP, TILE_64, TILE_32, MANY_TILES, LONG_K]))
+    .digest("hex").slice(0, 16);

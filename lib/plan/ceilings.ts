@@ -13,6 +13,10 @@ export interface Ceilings {
   readonly gbps: number;
   /** One empty launch within a submit of many: microseconds. */
   readonly launchUs: number;
+  /** What the rates were measured with, in milliseconds: a copy of `COPY_SIZE` floats, `maddFlops` flops. */
+  readonly copyMs: number;
+  readonly maddMs: number;
+  readonly maddFlops: number;
 }
 
 const kernel: Kernel = { file: "kernels/ceilings.wgsl", wgsl };
@@ -27,13 +31,14 @@ const ceilingOp = defineOp<{ entry: "copy" | "madd"; rounds: number }>({
   cost: ([x]) => ({ flops: 0, bytes: 8 * x.shape[0] }),
 });
 
-/** Best of `repeats` of `launches` launches in one submit, in milliseconds a launch. */
+/** Best of `repeats` submits of `launches` launches, in milliseconds a launch. Short and often: a ceiling has no neighbours. */
 async function timeLaunches(
   gpu: Gpu,
   entry: "copy" | "madd",
   size: number,
   rounds: number,
   launches: number,
+  repeats: number,
 ): Promise<number> {
   // A parameter and not an input: an input is uploaded at each run.
   const x = param([size], new Float32Array(size).fill(0.5));
@@ -47,10 +52,10 @@ async function timeLaunches(
     {},
     { label: `ceiling ${entry}`, profile: false, keepValues: false },
   );
+  plan.run({});
+  await gpu.queue.onSubmittedWorkDone(); // sync: a measurement
   let best = Infinity;
-  for (let repeat = 0; repeat < 5; repeat++) {
-    plan.run({});
-    await gpu.queue.onSubmittedWorkDone(); // sync: a measurement
+  for (let repeat = 0; repeat < repeats; repeat++) {
     const start = performance.now();
     plan.run({});
     await gpu.queue.onSubmittedWorkDone(); // sync: a measurement
@@ -59,17 +64,22 @@ async function timeLaunches(
   return best / launches;
 }
 
+/** Floats of the copy. 32 MiB: above the caches of a CPU; a GPU with a larger cache shows its cache's rate. */
+export const COPY_SIZE = 2 ** 23;
+
 /** Measures the ceilings: about a second on a software driver. */
 export async function measureCeilings(gpu: Gpu): Promise<Ceilings> {
-  const launchMs = await timeLaunches(gpu, "copy", 256, 0, 500);
-  // 32 MiB: above the caches of a CPU; a GPU with a larger cache shows its cache's rate.
-  const copySize = 2 ** 23, copies = 8;
-  const copyMs = await timeLaunches(gpu, "copy", copySize, 0, copies);
-  const lanes = gpu.isSoftware ? 2 ** 12 : 2 ** 20, rounds = 2 ** 9;
-  const maddMs = await timeLaunches(gpu, "madd", 4 * lanes, rounds, 4);
+  const launchMs = await timeLaunches(gpu, "copy", 256, 0, 500, 5);
+  const copyMs = await timeLaunches(gpu, "copy", COPY_SIZE, 0, 8, 5);
+  const lanes = gpu.isSoftware ? 2 ** 12 : 2 ** 20, rounds = 2 ** 6;
+  const maddMs = await timeLaunches(gpu, "madd", 4 * lanes, rounds, 4, 40);
+  const maddFlops = lanes * rounds * 256 * 2;
   return {
-    gflops: lanes * rounds * 256 * 2 / (maddMs * 1e6),
-    gbps: 8 * copySize / (copyMs * 1e6),
+    gflops: maddFlops / (maddMs * 1e6),
+    gbps: 8 * COPY_SIZE / (copyMs * 1e6),
     launchUs: 1000 * launchMs,
+    copyMs,
+    maddMs,
+    maddFlops,
   };
 }

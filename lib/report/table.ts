@@ -96,6 +96,21 @@ function formatMetric(name: string, value?: number): string {
   return name.endsWith("queries") ? formatCount(value) : value.toFixed(2);
 }
 
+/** Blocks for a terminal. */
+export const terminalBlocks = (blocks: readonly TableBlock[]): string =>
+  blocks.map(({ title, nameColumns, header, cells }) => {
+    const align = header.map((_, i) => i < nameColumns ? "l" : "r").join("");
+    return `${title}\n\n${textTable(cells, { header, align })}`;
+  }).join("\n\n");
+
+/** Blocks in Markdown. */
+export const markdownBlocks = (blocks: readonly TableBlock[]): string =>
+  blocks.map(({ title, nameColumns, header, cells }) => {
+    const rule = header.map((_, i) => i < nameColumns ? "---" : "---:");
+    const line = (row: string[]) => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+    return [title + ":", "", line(header), line(rule), ...cells.map(line)].join("\n");
+  }).join("\n\n");
+
 /**
  * The table for a terminal.
  *
@@ -106,16 +121,7 @@ function formatMetric(name: string, value?: number): string {
  * if (!text.endsWith("composed  55.90    3,021")) throw new Error(text);
  * ```
  */
-export const terminalTable = (rows: readonly TableRow[]): string =>
-  tableBlocks(rows).map(({ title, nameColumns, header, cells }) => {
-    const align = header.map((_, i) => i < nameColumns ? "l" : "r").join("");
-    return `${title}\n\n${textTable(cells, { header, align })}`;
-  }).join("\n\n");
+export const terminalTable = (rows: readonly TableRow[]): string => terminalBlocks(tableBlocks(rows));
 
 /** The table in Markdown. */
-export const markdownTable = (rows: readonly TableRow[]): string =>
-  tableBlocks(rows).map(({ title, nameColumns, header, cells }) => {
-    const rule = header.map((_, i) => i < nameColumns ? "---" : "---:");
-    const line = (row: string[]) => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-    return [title + ":", "", line(header), line(rule), ...cells.map(line)].join("\n");
-  }).join("\n\n");
+export const markdownTable = (rows: readonly TableRow[]): string => markdownBlocks(tableBlocks(rows));

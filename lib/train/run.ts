@@ -4,6 +4,7 @@ import { ConfigError, DataError } from "../core/errors.ts";
 import { writeFileAtomic } from "../io/atomic.ts";
 import { isJsonObject } from "../io/json_keys.ts";
 import { type FolderLock, lockFolder } from "../io/lock.ts";
+import { variantTableId } from "../ops/matmul_variants.ts";
 import { configDifferences, configHash, type StoredConfig } from "./config.ts";
 
 /** Everything that `run.json` says. */
@@ -22,6 +23,8 @@ export interface RunManifest {
   /** `git rev-parse HEAD`, with `+changes` where files differ from it; null without git. */
   readonly commit: string | null;
   readonly adapter: AdapterFacts;
+  /** `variantTableId`: which kernel runs which matrix product decides the last bits. */
+  readonly kernelVariants: string;
   readonly dataset: { readonly name: string; readonly hash: string };
   /** ISO 8601. */
   readonly started: string;
@@ -158,6 +161,7 @@ export class RunFolder implements Disposable {
         seed: Number(this.#request.config.seed),
         versions: { cala: packageJson.version, deno: Deno.version.deno, v8: Deno.version.v8 },
         commit: await gitCommit(),
+        kernelVariants: variantTableId(),
         started: new Date().toISOString(),
         ...facts,
       }),
@@ -242,8 +246,8 @@ async function freeName(parent: string, base: string): Promise<string> {
 /** The last part of a path. */
 const baseName = (path: string): string => path.split(/[/\\]/).at(-1) ?? path;
 
-/** The commit of the working directory, where git may be asked and knows one. */
-async function gitCommit(): Promise<string | null> {
+/** The commit of the working directory, with `+changes` where files differ; null where git may not be asked or knows none. */
+export async function gitCommit(): Promise<string | null> {
   const git = async (...args: string[]) => {
     const { success, stdout } = await new Deno.Command("git", { args, stderr: "null" }).output();
     return success ? new TextDecoder().decode(stdout).trim() : undefined;

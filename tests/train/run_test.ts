@@ -1,6 +1,7 @@
 import { deepStrictEqual, match, ok, rejects, strictEqual } from "node:assert/strict";
 import { ConfigError, DataError } from "../../lib/core/errors.ts";
 import { flag } from "../../lib/core/flags.ts";
+import { variantTableId } from "../../lib/ops/matmul_variants.ts";
 import { configDifferences, configHash, withTrainingFlags } from "../../lib/train/config.ts";
 import { readManifest, RunFolder, type RunRequest } from "../../lib/train/run.ts";
 
@@ -67,6 +68,7 @@ Deno.test("a run is named by its configuration, notes what it is, and goes on un
     deepStrictEqual([manifest.status, manifest.seed, manifest.configHash], ["running", 1, hash]);
     deepStrictEqual([manifest.adapter, manifest.dataset], [facts.adapter, facts.dataset]);
     strictEqual(manifest.versions.deno, Deno.version.deno);
+    strictEqual(manifest.kernelVariants, variantTableId());
     strictEqual(await Deno.readTextFile(`${request.out}/toy/${hash.slice(0, 8)}/toy.ts`), facts.sourceText);
     using again = await RunFolder.open(request);
     deepStrictEqual(again.manifest, manifest);

@@ -1,0 +1,217 @@
+/** Methods side by side, several seeds each: means with their uncertainty, and paired tests. Numbers only, no text. */
+import { DataError } from "../core/errors.ts";
+import { bootstrapInterval, pairedPermutationTest, type PairedTest } from "../metrics/bootstrap.ts";
+import { type Protocol, protocolKey } from "../metrics/protocol.ts";
+import { hitsAt, meanOf } from "../metrics/recall.ts";
+
+/** What one run says of one split. */
+export interface SeedRanks {
+  readonly seed: number;
+  readonly protocol: Protocol;
+  /** What each query asks, so that runs can be paired: `[Q]`. */
+  readonly queries: readonly string[];
+  /** Each query's kind of change; empty where the data set has none: `[Q]`. */
+  readonly rules: readonly string[];
+  /** Rank of each query's target, 0 is best: `[Q]`. */
+  readonly ranks: readonly number[];
+}
+
+/** A method: its runs, of any number of splits and seeds, and the methods that it is tested against. */
+export interface ComparedMethod {
+  readonly label: string;
+  readonly against: readonly string[];
+  readonly runs: readonly SeedRanks[];
+}
+
+/** The queries that a number is about: a rule, or all of them. */
+export interface Scope {
+  /** `all`, or the rule. */
+  readonly scope: string;
+  readonly queries: number;
+  /** `R@10`. */
+  readonly metric: string;
+  readonly seeds: readonly number[];
+}
+
+/** A method's Recall in percent. */
+export interface Estimate extends Scope {
+  readonly method: string;
+  readonly mean: number;
+  /** Standard deviation over seeds (n - 1); null of a single one. */
+  readonly spread: number | null;
+  /** The 95% bootstrap interval over queries, each query averaged over the seeds first. */
+  readonly low: number;
+  readonly high: number;
+}
+
+/** A method against another, over the seeds that both have. */
+export interface Difference extends Scope, PairedTest {
+  readonly method: string;
+  readonly against: string;
+  /** The difference of each seed, in the order of `seeds`. */
+  readonly bySeed: readonly number[];
+  /** The test over seeds instead of queries; null of a single seed. */
+  readonly pOverSeeds: number | null;
+}
+
+/** Everything of one protocol. */
+export interface Comparison {
+  readonly protocol: Protocol;
+  readonly estimates: readonly Estimate[];
+  readonly differences: readonly Difference[];
+}
+
+/** Seed of the resampling. One for all numbers: the same runs give the same table. */
+const SEED = 1;
+/** Smallest p-value that the sample can give: 1 / 10,001. */
+const PERMUTATIONS = 10_000;
+
+/**
+ * Compares methods by their runs' ranks; runs of different protocols come into different comparisons.
+ *
+ * @param ks The cut-offs of Recall.
+ * @throws {DataError} If a method has a seed twice, or two runs of one protocol have different queries.
+ *
+ * @example Usage
+ * ```ts
+ * const protocol = { dataset: "toy", split: "val", gallery: "all", referenceRemoved: true };
+ * const run = { seed: 1, protocol, queries: ["a", "b"], rules: ["", ""] };
+ * const [{ estimates, differences }] = compareMethods([
+ *   { label: "baseline", against: [], runs: [{ ...run, ranks: [0, 7] }] },
+ *   { label: "ours", against: ["baseline"], runs: [{ ...run, ranks: [0, 0] }] },
+ * ], [1]);
+ * if (estimates[1].mean !== 100 || differences[0].difference !== 50) throw new Error("compareMethods");
+ * ```
+ */
+export function compareMethods(methods: readonly ComparedMethod[], ks: readonly number[]): Comparison[] {
+  const all = methods.flatMap(({ runs }) => runs);
+  return [...Map.groupBy(all, ({ protocol }) => protocolKey(protocol)).values()].map((block) => {
+    checkQueries(block);
+    const inBlock = new Set(block);
+    const here = methods.map(({ runs, ...method }) => ({
+      ...method,
+      runs: runs.filter((r) => inBlock.has(r)),
+    }))
+      .filter(({ runs }) => runs.length > 0);
+    for (const { label, runs } of here) checkSeeds(label, runs);
+    const [{ protocol, rules }] = block;
+    const scopes = new Map([["all", rules.map((_, q) => q)], ...queriesByRule(rules)]);
+    return {
+      protocol,
+      estimates: forEachScope(scopes, ks, (at) => here.map(({ label, runs }) => estimate(label, runs, at))),
+      differences: forEachScope(
+        scopes,
+        ks,
+        (at) =>
+          here.flatMap(({ label, against, runs }) =>
+            against.flatMap((name) => {
+              const other = here.find((method) => method.label === name);
+              return other ? difference(label, runs, name, other.runs, at) : [];
+            })
+          ),
+      ),
+    };
+  });
+}
+
+/** Which queries, and at which cut-off. */
+interface Place {
+  readonly scope: string;
+  readonly positions: readonly number[];
+  readonly k: number;
+}
+
+const forEachScope = <T>(
+  scopes: ReadonlyMap<string, readonly number[]>,
+  ks: readonly number[],
+  measure: (at: Place) => T[],
+): T[] => [...scopes].flatMap(([scope, positions]) => ks.flatMap((k) => measure({ scope, positions, k })));
+
+/** The rules with their queries, those of the most queries first. */
+function queriesByRule(rules: readonly string[]): [string, number[]][] {
+  const byRule = Map.groupBy(rules.keys(), (q) => rules[q]);
+  byRule.delete("");
+  return [...byRule].sort(([a, p], [b, q]) => q.length - p.length || (a < b ? -1 : 1));
+}
+
+const scopeOf = ({ scope, positions, k }: Place, runs: readonly SeedRanks[]): Scope => ({
+  scope,
+  queries: positions.length,
+  metric: `R@${k}`,
+  seeds: runs.map(({ seed }) => seed),
+});
+
+const hits = ({ ranks }: SeedRanks, { positions, k }: Place): Float64Array =>
+  hitsAt(positions.map((q) => ranks[q]), k);
+
+/** Each query's mean over seeds. */
+const averaged = (bySeed: readonly Float64Array[]): Float64Array =>
+  bySeed[0].map((_, q) => meanOf(bySeed.map((values) => values[q])));
+
+function estimate(method: string, runs: readonly SeedRanks[], at: Place): Estimate {
+  const bySeed = runs.map((run) => hits(run, at));
+  const { mean, low, high } = bootstrapInterval(averaged(bySeed), { seed: SEED });
+  return { method, ...scopeOf(at, runs), mean, spread: standardDeviation(bySeed.map(meanOf)), low, high };
+}
+
+function difference(
+  method: string,
+  runs: readonly SeedRanks[],
+  against: string,
+  others: readonly SeedRanks[],
+  at: Place,
+): Difference[] {
+  const pairs = runs.flatMap((run) =>
+    others.filter(({ seed }) => seed === run.seed).map((other) => ({ run, other }))
+  );
+  if (pairs.length === 0) return [];
+  const ours = pairs.map(({ run }) => hits(run, at)), theirs = pairs.map(({ other }) => hits(other, at));
+  const test = pairedPermutationTest(averaged(ours), averaged(theirs), {
+    seed: SEED,
+    permutations: PERMUTATIONS,
+  });
+  const oursBySeed = ours.map(meanOf), theirsBySeed = theirs.map(meanOf);
+  return [{
+    method,
+    against,
+    ...scopeOf(at, pairs.map(({ run }) => run)),
+    ...test,
+    bySeed: oursBySeed.map((mean, i) => mean - theirsBySeed[i]),
+    pOverSeeds: pairs.length > 1
+      ? pairedPermutationTest(oursBySeed, theirsBySeed, { seed: SEED }).pValue
+      : null,
+  }];
+}
+
+/** Of a sample (n - 1); null of a single value. */
+function standardDeviation(values: readonly number[]): number | null {
+  if (values.length < 2) return null;
+  const mean = meanOf(values);
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+}
+
+/** @throws {DataError} If runs of one protocol do not ask the same. */
+function checkQueries(runs: readonly SeedRanks[]): void {
+  const [first] = runs;
+  for (const run of runs) {
+    if (run.ranks.length !== run.queries.length || run.rules.length !== run.queries.length) {
+      throw new DataError(
+        `${run.queries.length} queries, ${run.ranks.length} ranks, ${run.rules.length} rules`,
+      );
+    }
+    const at = run.queries.length === first.queries.length
+      ? run.queries.findIndex((query, q) => query !== first.queries[q] || run.rules[q] !== first.rules[q])
+      : Math.min(run.queries.length, first.queries.length);
+    if (at >= 0) {
+      throw new DataError(
+        `runs of one protocol differ in query ${at}: ${first.queries[at]} and ${run.queries[at]}`,
+      );
+    }
+  }
+}
+
+/** @throws {DataError} If a seed occurs twice. */
+function checkSeeds(label: string, runs: readonly SeedRanks[]): void {
+  const seeds = runs.map(({ seed }) => seed), twice = seeds.find((seed, i) => seeds.indexOf(seed) < i);
+  if (twice !== undefined) throw new DataError(`${label}: two runs of seed ${twice}`);
+}

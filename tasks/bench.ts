@@ -1,0 +1,177 @@
+/** `deno task bench`: what this device can do at most, and how near each kernel and each training step comes to it. */
+import { note, parseCommand, runCommand } from "../lib/core/command.ts";
+import { ConfigError } from "../lib/core/errors.ts";
+import { flag } from "../lib/core/flags.ts";
+import { formatDuration, textTable } from "../lib/core/format.ts";
+import { Random } from "../lib/core/random.ts";
+import { sizeOf } from "../lib/core/shape.ts";
+import { type Gpu, openDevice } from "../lib/gpu/device.ts";
+import { writeFileAtomic } from "../lib/io/atomic.ts";
+import { readJsonl } from "../lib/io/jsonl.ts";
+import { type Ceilings, COPY_SIZE, measureCeilings } from "../lib/plan/ceilings.ts";
+import { compile } from "../lib/plan/compile.ts";
+import type { Cost } from "../lib/tensor/op.ts";
+import { gitCommit } from "../lib/train/run.ts";
+import { type KernelCase, kernelCases } from "./bench/cases.ts";
+import { type BenchRow, benchRow, type Place, timeLaunches, timeRuns } from "./bench/measure.ts";
+import { benchRows, COPY, LAUNCH, MADD, page, section } from "./bench/report.ts";
+import { type StepCase, stepCases } from "./bench/steps.ts";
+
+const spec = {
+  name: "bench",
+  summary:
+    `Measures copy bandwidth, multiply-add rate and the cost of an empty launch, then kernels and training steps:
+time, GFLOP/s, GB/s and the share of the floor that these ceilings set. Close other programs first.`,
+  flags: {
+    only: flag("", "kernels and steps whose name holds this text; the ceilings are always measured"),
+    json: flag("", "also write a JSON object a line into this file"),
+    report: flag(
+      false,
+      "measure nothing; write docs/bench/README.md and its pictures from docs/bench/*.jsonl",
+    ),
+  },
+};
+
+const KERNEL_RUNS = 11, STEP_RUNS = 5;
+/** Elements of a result that are compared with f64; allowed error in f32 epsilons of the sum of absolute values. */
+const SAMPLES = 64, EPSILONS = 16;
+
+/** What the measurements share. */
+interface Bench {
+  readonly gpu: Gpu;
+  readonly ceilings: Ceilings;
+  readonly place: Place;
+}
+
+function ceilingRows(ceilings: Ceilings, place: Place): BenchRow[] {
+  const { launchUs, copyMs, maddMs, maddFlops } = ceilings;
+  const row = (kernel: string, shape: number[], ms: number, cost: Partial<Cost>) =>
+    benchRow({ kernel, shape }, { ms, cost: { flops: 0, bytes: 0, ...cost }, floor: ms }, place);
+  return [
+    row(COPY, [COPY_SIZE], copyMs, { bytes: 8 * COPY_SIZE }),
+    row(MADD, [maddFlops / 2], maddMs, { flops: maddFlops }),
+    row(LAUNCH, [1], launchUs / 1000, {}),
+  ];
+}
+
+/** @throws {Error} If an element of the result is wrong: then no time means anything. */
+async function benchKernel(bench: Bench, one: KernelCase): Promise<BenchRow> {
+  const { gpu, ceilings, place } = bench;
+  using plan = await compile(gpu, () => ({ outputs: { y: one.build() } }), {}, {
+    label: one.kernel,
+    profile: true,
+  });
+  plan.run({});
+  const { y } = await plan.read();
+  const random = new Random(1, "samples"), count = sizeOf(y.shape);
+  for (let s = 0; s < SAMPLES; s++) {
+    const i = s === 0 ? count - 1 : random.nextInt(count), { value, size } = one.at(i);
+    if (!(Math.abs(y.data[i] - value) <= EPSILONS * 2 ** -23 * size)) {
+      throw new Error(`${one.kernel} ${one.shape.join(" x ")}: element ${i} is ${y.data[i]}, want ${value}`);
+    }
+  }
+  return benchRow(one, await timeLaunches({ plan, inputs: {}, info: {} }, ceilings, KERNEL_RUNS), place);
+}
+
+/** A step's line, and where its time goes. */
+async function benchStep({ gpu, ceilings, place }: Bench, one: StepCase) {
+  const onProgress = (done: number, total: number) => {
+    if (done === total || done % 10 === 0) note(`  compiling kernels ${done}/${total}`);
+  };
+  const start = performance.now();
+  const whole = await (async () => {
+    using step = await one.compile(gpu, { profile: false, onProgress });
+    const compileMs = performance.now() - start;
+    return { ...await timeRuns(gpu, step, STEP_RUNS), ...step.plan.info, compileMs };
+  })();
+  using step = await one.compile(gpu, { profile: true });
+  const launches = await timeLaunches(step, ceilings, STEP_RUNS);
+  const percent = (part: number, all: number) => `${(100 * part / all).toFixed(1)}%`;
+  const text = `${one.kernel}: ${whole.dispatches} launches of ${whole.pipelines} kernels, compiled in ${
+    formatDuration(whole.compileMs)
+  }
+  launches, each timed alone: ${formatDuration(launches.ms)}, of it matrix products ${
+    percent(launches.productMs, launches.ms)
+  }
+  launching, at the cost of an empty one: ${
+    percent(whole.dispatches * ceilings.launchUs / 1000, whole.ms)
+  } of the step
+  encoding: ${percent(whole.encodeMs, whole.ms)} of the step
+  slabs: ${(whole.slabBytes / whole.peakBytes).toFixed(2)} times what is live at most`;
+  return { row: benchRow(one, { ...launches, ms: whole.ms }, place), text };
+}
+
+const showRows = (rows: readonly BenchRow[]): string =>
+  textTable(
+    rows.map(({ kernel, shape, ms, gflops, gbps, floorShare }) => [
+      kernel,
+      shape.join(" x "),
+      String(ms),
+      gflops.toFixed(1),
+      gbps.toFixed(1),
+      `${(100 * floorShare).toFixed(0)}%`,
+    ]),
+    { header: ["kernel", "shape", "ms", "GFLOP/s", "GB/s", "of the floor"], align: "llrrrr" },
+  );
+
+async function measure(
+  { only, json }: { only: string; json: string },
+  interrupted: AbortSignal,
+): Promise<void> {
+  const isWanted = ({ kernel }: { kernel: string }) => kernel.toLowerCase().includes(only.toLowerCase());
+  const kernels = kernelCases().filter(isWanted), steps = stepCases.filter(isWanted);
+  if (kernels.length + steps.length === 0) {
+    const names = new Set([...kernelCases(), ...stepCases].map(({ kernel }) => kernel));
+    throw new ConfigError(`--only: nothing is named "${only}"`, {
+      fix: `there are: ${[...names].join("; ")}`,
+    });
+  }
+  using gpu = await openDevice();
+  if (!gpu.features.has("timestamp-query")) {
+    throw new ConfigError(`${gpu.name} has no timestamps, by which kernels are timed`);
+  }
+  const place = { adapter: gpu.name, commit: await gitCommit() ?? "unknown" };
+  note(`${gpu.name}: ceilings`);
+  const ceilings = await measureCeilings(gpu), bench: Bench = { gpu, ceilings, place };
+  const rows = ceilingRows(ceilings, place), texts: string[] = [];
+  for (const one of kernels) {
+    interrupted.throwIfAborted();
+    note(`${one.kernel} ${one.shape.join(" x ")}`);
+    rows.push(await benchKernel(bench, one));
+  }
+  for (const one of steps) {
+    interrupted.throwIfAborted();
+    note(one.kernel);
+    const { row, text } = await benchStep(bench, one);
+    rows.push(row);
+    texts.push(text);
+  }
+  console.log([showRows(rows), ...texts].join("\n\n"));
+  if (json) await writeFileAtomic(json, rows.map((row) => JSON.stringify(row) + "\n"));
+}
+
+/** Writes the page and its pictures. */
+async function report(): Promise<void> {
+  const folder = new URL("../docs/bench/", import.meta.url);
+  const files = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) =>
+    name.endsWith(".jsonl")
+  );
+  const sections = [];
+  for (const file of files.sort()) {
+    const path = new URL(file, folder).pathname;
+    const one = section(benchRows((await readJsonl(path)).records, path), path);
+    await writeFileAtomic(path.replace(/jsonl$/, "svg"), one.svg);
+    sections.push(one);
+  }
+  const path = new URL("README.md", folder).pathname;
+  await writeFileAtomic(path, page(sections));
+  console.log(path);
+}
+
+async function main(argv: readonly string[], interrupted: AbortSignal): Promise<void> {
+  const args = parseCommand(spec, argv);
+  if (!args) return;
+  await (args.values.report ? report() : measure(args.values, interrupted));
+}
+
+if (import.meta.main) await runCommand(main);

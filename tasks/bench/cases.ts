@@ -1,0 +1,251 @@
+/** The kernels that the benchmark times, at which shapes, and each result's elements in f64. */
+import { Random } from "../../lib/core/random.ts";
+import { sizeOf } from "../../lib/core/shape.ts";
+import { attention } from "../../lib/ops/attention.ts";
+import { crossEntropy } from "../../lib/ops/cross_entropy.ts";
+import { add, gelu } from "../../lib/ops/elementwise.ts";
+import { embedding } from "../../lib/ops/gather.ts";
+import { l2Normalize } from "../../lib/ops/l2_normalize.ts";
+import { layerNorm } from "../../lib/ops/layer_norm.ts";
+import { linear, matmul } from "../../lib/ops/matmul.ts";
+import { concat, permute } from "../../lib/ops/movement.ts";
+import { sum } from "../../lib/ops/reduce.ts";
+import { softmax } from "../../lib/ops/softmax.ts";
+import { constant, type Tensor } from "../../lib/tensor/tensor.ts";
+
+/** An element of the result in f64, and the sum of the absolute values that it is made of. */
+export interface Expected {
+  readonly value: number;
+  readonly size: number;
+}
+
+/** A kernel at a shape. */
+export interface KernelCase {
+  readonly kernel: string;
+  /** Of a product: matrices where there are several, M, N, K. Else the input's. */
+  readonly shape: readonly number[];
+  /** Its values are constants: inputs would be uploaded at each run. */
+  build(): Tensor;
+  /** Element `i` of the result. */
+  at(i: number): Expected;
+}
+
+/** Normal numbers, drawn when they are first needed. */
+function draw(name: string, shape: readonly number[]): () => Float32Array<ArrayBuffer> {
+  let data: Float32Array<ArrayBuffer> | undefined;
+  return () => data ??= new Random(1, name).normal(sizeOf(shape));
+}
+const term = (value: number): Expected => ({ value, size: Math.abs(value) });
+
+/** Sum of `n` products. */
+function dot(n: number, product: (k: number) => number): Expected {
+  let value = 0, size = 0;
+  for (let k = 0; k < n; k++) {
+    const p = product(k);
+    value += p;
+    size += Math.abs(p);
+  }
+  return { value, size };
+}
+
+/** A product of `count` pairs of matrices, each side stored plain or transposed. */
+function product(
+  [count, M, N, K]: readonly [number, number, number, number],
+  stored: "plain" | "a transposed" | "b transposed" = "plain",
+): KernelCase {
+  const transposeA = stored === "a transposed", transposeB = stored === "b transposed";
+  const batch = count > 1 ? [count] : [];
+  const aShape = [...batch, ...(transposeA ? [K, M] : [M, K])];
+  const bShape = [...batch, ...(transposeB ? [N, K] : [K, N])];
+  const a = draw("a", aShape), b = draw("b", bShape);
+  return {
+    kernel: stored === "plain" ? "matmul" : `matmul, ${stored}`,
+    shape: [...batch, M, N, K],
+    build: () => matmul(constant(aShape, a()), constant(bShape, b()), { transposeA, transposeB }),
+    at: (i) => {
+      const n = i % N, m = Math.floor(i / N) % M, z = Math.floor(i / (M * N));
+      return dot(
+        K,
+        (k) =>
+          a()[z * M * K + (transposeA ? k * M + m : m * K + k)] *
+          b()[z * K * N + (transposeB ? n * K + k : k * N + n)],
+      );
+    },
+  };
+}
+
+function linearCase(M: number, N: number, K: number): KernelCase {
+  const x = draw("x", [M, K]), weight = draw("weight", [N, K]), bias = draw("bias", [N]);
+  return {
+    kernel: "linear",
+    shape: [M, N, K],
+    build: () => linear(constant([M, K], x()), constant([N, K], weight()), constant([N], bias())),
+    at: (i) => {
+      const n = i % N, m = Math.floor(i / N);
+      return dot(K + 1, (k) => k < K ? x()[m * K + k] * weight()[n * K + k] : bias()[n]);
+    },
+  };
+}
+
+/** An op over rows of length C: `at` sees the row and the column. */
+function rows(
+  kernel: string,
+  shape: readonly number[],
+  op: (x: Tensor) => Tensor,
+  at: (row: Float32Array, c: number) => Expected,
+): KernelCase {
+  const x = draw(kernel, shape), C = shape.at(-1) ?? 1;
+  return {
+    kernel,
+    shape,
+    build: () => op(constant(shape, x())),
+    at: (i) => at(x().subarray(i - i % C, i - i % C + C), i % C),
+  };
+}
+
+const norm = (row: Float32Array): number => Math.sqrt(dot(row.length, (k) => row[k] ** 2).value);
+function softmaxAt(row: ArrayLike<number>, c: number): Expected {
+  const e = Array.from(row, (v) => Math.exp(v));
+  return term(e[c] / e.reduce((a, b) => a + b));
+}
+/** Phi by its series: exact to f64 for |x| below 6, which normal numbers are. */
+function gaussCdf(x: number): number {
+  let sum = x, next = x;
+  for (let n = 1; n < 200; n++) sum += next *= x * x / (2 * n + 1);
+  return 0.5 + sum * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
+}
+
+function layerNormCase(R: number, C: number): KernelCase {
+  const weight = draw("weight", [C]), bias = draw("bias", [C]);
+  return rows(
+    "layerNorm",
+    [R, C],
+    (x) => layerNorm(x, constant([C], weight()), constant([C], bias()), 1e-5),
+    (row, c) => {
+      const mean = dot(C, (k) => row[k] / C).value;
+      const rstd = 1 / Math.sqrt(dot(C, (k) => (row[k] - mean) ** 2 / C).value + 1e-5);
+      return dot(2, (k) => k === 0 ? (row[c] - mean) * rstd * weight()[c] : bias()[c]);
+    },
+  );
+}
+
+function attentionCase(B: number, L: number, D: number, heads: number): KernelCase {
+  const shape = [B, L, D], [q, k, v] = ["q", "k", "v"].map((name) => draw(name, shape)), W = D / heads;
+  return {
+    kernel: "attention",
+    shape: [B, heads, L, L, W],
+    build: () => attention(constant(shape, q()), constant(shape, k()), constant(shape, v()), { heads }),
+    at: (i) => {
+      const d = i % D, first = i - i % (L * D), head = d - d % W, row = Math.floor(i / D) * D + head;
+      const scores = Array.from(
+        { length: L },
+        (_, j) => dot(W, (w) => q()[row + w] * k()[first + j * D + head + w]).value / Math.sqrt(W),
+      );
+      return dot(L, (j) => softmaxAt(scores, j).value * v()[first + j * D + d]);
+    },
+  };
+}
+
+function addCase(shape: readonly number[], kernel: string, other: readonly number[]): KernelCase {
+  const a = draw("a", shape), b = draw("b", other);
+  return {
+    kernel,
+    shape,
+    build: () => add(constant(shape, a()), constant(other, b())),
+    at: (i) => dot(2, (k) => k === 0 ? a()[i] : b()[i % sizeOf(other)]),
+  };
+}
+
+function embeddingCase(N: number, V: number, D: number): KernelCase {
+  const random = new Random(1, "ids"), weight = draw("weight", [V, D]);
+  const ids = Uint32Array.from({ length: N }, () => random.nextInt(V));
+  return {
+    kernel: "embedding",
+    shape: [N, V, D],
+    build: () => embedding(constant([N], ids), constant([V, D], weight())),
+    at: (i) => term(weight()[ids[Math.floor(i / D)] * D + i % D]),
+  };
+}
+
+function columnSums(R: number, C: number): KernelCase {
+  const x = draw("x", [R, C]);
+  return {
+    kernel: "sum of rows",
+    shape: [R, C],
+    build: () => sum(constant([R, C], x()), { axis: 0 }),
+    at: (c) => dot(R, (r) => x()[r * C + c]),
+  };
+}
+
+function permuteCase(B: number, L: number, H: number, W: number): KernelCase {
+  const shape = [B, L, H, W], x = draw("x", shape);
+  return {
+    kernel: "permute",
+    shape,
+    build: () => permute(constant(shape, x()), [0, 2, 1, 3]),
+    at: (i) => {
+      const w = i % W, l = Math.floor(i / W) % L, h = Math.floor(i / (W * L)) % H;
+      return term(x()[((Math.floor(i / (W * L * H)) * L + l) * H + h) * W + w]);
+    },
+  };
+}
+
+function concatCase(B: number, L: number, D: number): KernelCase {
+  const a = draw("a", [B, 1, D]), b = draw("b", [B, L, D]);
+  return {
+    kernel: "concat",
+    shape: [B, L + 1, D],
+    build: () => concat([constant([B, 1, D], a()), constant([B, L, D], b())], 1),
+    at: (i) => {
+      const d = i % D, l = Math.floor(i / D) % (L + 1), s = Math.floor(i / (D * (L + 1)));
+      return term(l === 0 ? a()[s * D + d] : b()[(s * L + l - 1) * D + d]);
+    },
+  };
+}
+
+function crossEntropyCase(B: number): KernelCase {
+  const x = draw("logits", [B, B]);
+  return {
+    kernel: "crossEntropy",
+    shape: [B, B],
+    build: () => crossEntropy(constant([B, B], x())),
+    at: () => dot(B, (r) => -Math.log(softmaxAt(x().subarray(r * B, r * B + B), r).value) / B),
+  };
+}
+
+/** All cases: the demo's shapes (batch 128, width 64), BLIP-2's (width 768), edges of tiles. */
+export const kernelCases = (): KernelCase[] => [
+  product([1, 2048, 768, 768]),
+  product([1, 2048, 768, 768], "a transposed"),
+  product([1, 2048, 768, 768], "b transposed"),
+  product([1, 2047, 767, 769]),
+  product([64, 32, 32, 768], "b transposed"),
+  product([1, 1280, 64, 64]),
+  product([1, 1280, 64, 64], "b transposed"),
+  product([1, 128, 128, 1280], "a transposed"),
+  product([1, 64, 64, 2176], "a transposed"),
+  linearCase(2048, 3072, 768),
+  linearCase(4352, 64, 64),
+  attentionCase(128, 17, 64, 4),
+  attentionCase(64, 32, 768, 12),
+  rows("softmax", [4096, 32], softmax, softmaxAt),
+  rows("softmax", [2048, 768], softmax, softmaxAt),
+  layerNormCase(16_384, 32),
+  layerNormCase(2048, 768),
+  rows("l2Normalize", [2048, 768], l2Normalize, (row, c) => term(row[c] / norm(row))),
+  rows(
+    "gelu",
+    [2048, 3072],
+    gelu,
+    (row, c) => ({ value: row[c] * gaussCdf(row[c]), size: Math.abs(row[c]) }),
+  ),
+  addCase([2048, 768], "add", [2048, 768]),
+  addCase([2048, 768], "add, row broadcast", [768]),
+  columnSums(2048, 768),
+  columnSums(4352, 64),
+  permuteCase(1024, 4, 2, 64),
+  concatCase(256, 16, 64),
+  embeddingCase(1280, 400, 64),
+  embeddingCase(1280, 30_523, 768),
+  crossEntropyCase(128),
+];

@@ -1,0 +1,96 @@
+import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert/strict";
+import { kernelCases } from "../../tasks/bench/cases.ts";
+import { type BenchRow, benchRow, median } from "../../tasks/bench/measure.ts";
+import { benchRows, COPY, MADD, page, section } from "../../tasks/bench/report.ts";
+import { roofline } from "../../tasks/bench/roofline.ts";
+import { run, withFolder } from "./run_task.ts";
+
+const place = { adapter: "an adapter", commit: "0123456789abcdef" };
+const line = (kernel: string, gflops: number, gbps: number): BenchRow => ({
+  ...{ kernel, shape: [2, 3], ms: 1, gflops, gbps, floorShare: 0.5 },
+  ...place,
+});
+
+Deno.test("median() of an even count is the lower of the two in the middle", () => {
+  strictEqual(median([5]), 5);
+  strictEqual(median([9, 1, 5]), 5);
+  strictEqual(median([4, 1, 3, 2]), 2);
+});
+
+Deno.test("benchRow() gives rates per second and the share of the floor", () => {
+  const row = benchRow(
+    { kernel: "matmul", shape: [2048, 768, 768] },
+    { ms: 100, cost: { flops: 2 * 2048 * 768 * 768, bytes: 1e8 }, floor: 25 },
+    place,
+  );
+  deepStrictEqual(row, {
+    kernel: "matmul",
+    shape: [2048, 768, 768],
+    ms: 100,
+    gflops: 24.16,
+    gbps: 1,
+    floorShare: 0.25,
+    ...place,
+  });
+});
+
+Deno.test("benchRows() refuses a line without its figures, with its place", () => {
+  throws(() => benchRows([{ ...line("a", 1, 1) }, { kernel: "b" }], "x.jsonl"), {
+    message: "not a result of bench",
+    where: "x.jsonl, line 2",
+  });
+});
+
+Deno.test("section() shows every line, and its picture only what is no ceiling", () => {
+  const rows = [line(COPY, 0, 2), line(MADD, 40, 0), line("softmax", 1, 2)];
+  const { markdown, svg } = section(rows, "docs/bench/here.jsonl");
+  ok(markdown.includes("| softmax | 2 × 3 | 1 | 1 | 2 | 50% |"), markdown);
+  ok(markdown.includes("![Roofline](here.svg)"));
+  strictEqual(svg.match(/<circle/g)?.length, 1);
+  ok(page([{ markdown, svg }]).endsWith(markdown));
+  throws(() => section(rows.slice(1), "x.jsonl"), { message: 'no row "copy"' });
+});
+
+Deno.test("roofline() puts a dot at the ceiling on the roof and a slower one below it", () => {
+  // 10 flops a byte, 2 GB/s and 40 GFLOP/s: the roof is at 20 GFLOP/s.
+  const at = (gflops: number) => {
+    const svg = roofline([line("dot", gflops, gflops / 10)], { gflops: 40, gbps: 2 });
+    const [, cx, cy] = /cx="([\d.]+)" cy="([\d.]+)"/.exec(svg) ?? [];
+    const [, x0, y0, x1, y1] =
+      /<path d="M([\d.]+),([\d.]+)L([\d.]+),([\d.]+)L[^"]*" stroke="#d55e00"/.exec(svg) ?? [];
+    const roof = +y0 + (+cx - +x0) * (+y1 - +y0) / (+x1 - +x0);
+    return +cy - roof;
+  };
+  ok(Math.abs(at(20)) < 0.2, "on the roof");
+  ok(at(10) > 10, "below it: y grows downwards");
+});
+
+Deno.test("kernelCases() has no kernel twice at one shape", () => {
+  const names = kernelCases().map(({ kernel, shape }) => `${kernel} ${shape}`);
+  strictEqual(new Set(names).size, names.length);
+});
+
+Deno.test("bench checks a kernel, times it, and writes the contract's fields", async () => {
+  await withFolder(async (cwd) => {
+    const { code, stdout, stderr } = await run(
+      "bench",
+      ["--only", "sum of rows", "--json", "out.jsonl"],
+      cwd,
+    );
+    strictEqual(code, 0, stderr);
+    match(stdout, /sum of rows +4352 x 64 /);
+    const lines = (await Deno.readTextFile(`${cwd}/out.jsonl`)).trimEnd().split("\n").map((l) =>
+      JSON.parse(l)
+    );
+    strictEqual(lines.length, 5); // three ceilings, two shapes
+    for (const one of lines) {
+      deepStrictEqual(Object.keys(one), [
+        ...["kernel", "shape", "ms", "gflops", "gbps", "floorShare", "adapter", "commit"],
+      ]);
+      ok(one.ms > 0);
+    }
+    const unknown = await run("bench", ["--only", "no such kernel"], cwd);
+    strictEqual(unknown.code, 2);
+    match(unknown.stderr, /nothing is named "no such kernel"/);
+  });
+});

@@ -47,7 +47,7 @@ const config = {
   hcaScale: flag(1, "factor on HCA's scores; released 10"),
   frame: flag("sum", "how image and text become a query", { choices: ["sum", "artemis"] }),
   size: flag(32, "side of the pictures in pixels", { choices: [32, 64] }),
-  shift: flag(2, "pictures are moved by up to so many pixels", { integer: true, min: 0 }),
+  shift: flag(2, "pictures are moved by up to so many pixels", { integer: true, min: 0, max: 16 }),
   trainTriplets: flag(20_000, "use at most so many of the training triplets", { integer: true, min: 1 }),
   evalEvery: flag(250, "steps between validations; 0: at the end only", { integer: true, min: 0 }),
 };

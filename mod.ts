@@ -110,6 +110,7 @@ export { Blip2, type Blip2Options } from "./lib/models/blip2.ts";
 export { Clip } from "./lib/models/clip.ts";
 export { ClipText, type ClipTextConfig, type ClipTextOutput, RN50X4_TEXT } from "./lib/models/clip_text.ts";
 export { Stem, type StemOptions } from "./lib/models/stem.ts";
+export { type KeyReport, loadWeights } from "./lib/models/weights.ts";
 export type { Encoded, Encoders, HeadsRead, QueryFeats } from "./lib/models/encoders.ts";
 
 // CaLa: the two heads, the loss, the frames.
@@ -178,5 +179,14 @@ export { linePlots, type Panel, type Series, seriesOf, svgToPng } from "./lib/re
 // Files.
 export { readSafetensors, type SafetensorsFile } from "./lib/io/safetensors.ts";
 export type { StoredTensor } from "./lib/io/stored_tensor.ts";
-export { type TensorsToWrite, writeSafetensors } from "./lib/io/safetensors_writer.ts";
+export { copyToSafetensors, type TensorsToWrite, writeSafetensors } from "./lib/io/safetensors_writer.ts";
+export {
+  openWeights,
+  type TensorInfo,
+  type TensorSource,
+  type WeightsFile,
+  type WeightsOptions,
+} from "./lib/io/weights_file.ts";
+export { type TorchValue, writeTorchCheckpoint } from "./lib/io/torch_writer.ts";
+export { toFloat32 } from "./lib/io/floats.ts";
 export { type FileData, writeFileAtomic } from "./lib/io/atomic.ts";

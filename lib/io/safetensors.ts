@@ -5,6 +5,7 @@
  * offset and shape is checked before it is used, and a file is returned whole or not at all.
  */
 import { DataError } from "../core/errors.ts";
+import type { ByteSource } from "./byte_source.ts";
 import { isJsonObject, JsonKeyError, keyPlaces } from "./json_keys.ts";
 import {
   ARRAYS,
@@ -13,9 +14,16 @@ import {
   type StoredArray,
   type StoredDType,
   type StoredTensor,
+  tensorOfBytes,
+  type WeightsFile,
 } from "./stored_tensor.ts";
 
-export { encodeSafetensors, type TensorsToWrite, writeSafetensors } from "./safetensors_writer.ts";
+export {
+  copyToSafetensors,
+  encodeSafetensors,
+  type TensorsToWrite,
+  writeSafetensors,
+} from "./safetensors_writer.ts";
 export type { StoredArray, StoredDType, StoredTensor };
 
 /** A file in memory. */
@@ -59,7 +67,43 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
  * ```
  */
 export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string): SafetensorsFile {
-  const { header, text, dataStart } = parseHeader(bytes, name);
+  const read = (at: number, length: number) => bytes.subarray(at, at + length);
+  const { metadata, dataStart, entries } = parseLayout({ name, sizeBytes: bytes.length, read });
+  const tensors = new Map(
+    entries.map(({ key, dtype, shape, begin, end }) => [
+      key,
+      tensorOfBytes(dtype, shape, read(dataStart + begin, end - begin)),
+    ]),
+  );
+  return { name, metadata, tensors };
+}
+
+/**
+ * Reads the header of a file whose tensors are then read one at a time.
+ *
+ * @throws {DataError} As `parseSafetensors`.
+ */
+export function parseSafetensorsFile(source: ByteSource): WeightsFile {
+  const { metadata, dataStart, entries } = parseLayout(source);
+  const entryOf = new Map(entries.map((entry) => [entry.key, entry]));
+  return {
+    name: source.name,
+    format: "safetensors",
+    metadata,
+    tensors: new Map(entries.map(({ key, dtype, shape }) => [key, { dtype, shape }])),
+    read(key) {
+      const entry = entryOf.get(key);
+      if (!entry) throw new DataError(`${source.name}: no tensor "${key}"`);
+      const { dtype, shape, begin, end } = entry;
+      return tensorOfBytes(dtype, shape, source.read(dataStart + begin, end - begin));
+    },
+  };
+}
+
+/** What the header says, checked: metadata, and the tensors in the order of their bytes. */
+function parseLayout(source: ByteSource) {
+  const { name, sizeBytes } = source;
+  const { header, text, dataStart } = parseHeader(source);
   const places = placesOf(text, name);
   let metadata: Record<string, string> = {};
   const entries: (Entry & { key: string })[] = [];
@@ -69,9 +113,8 @@ export function parseSafetensors(bytes: Uint8Array<ArrayBuffer>, name: string): 
     else entries.push({ key, ...parseEntry(value, key, name, where) });
   }
   entries.sort((a, b) => a.begin - b.begin || a.end - b.end);
-  checkCoverage(entries, bytes.length - dataStart, dataStart, name);
-  const tensors = new Map(entries.map(({ key, ...entry }) => [key, tensorAt(bytes, dataStart, entry)]));
-  return { name, metadata, tensors };
+  checkCoverage(entries, sizeBytes - dataStart, dataStart, name);
+  return { metadata, dataStart, entries };
 }
 
 /** One tensor's header entry; `begin` and `end` count from the start of the data. */
@@ -89,17 +132,17 @@ const placeIn = (name: string, text: string, index?: number): string =>
   `${name}, byte ${8 + new TextEncoder().encode(text.slice(0, index ?? 0)).length}`;
 
 function parseHeader(
-  bytes: Uint8Array,
-  name: string,
+  { name, sizeBytes, read }: ByteSource,
 ): { header: Record<string, unknown>; text: string; dataStart: number } {
   const fix = "the file is cut short or is no safetensors file; download or write it again";
-  if (bytes.length < 8) {
-    throw new DataError(`${name}: ${bytes.length} bytes, too few for the header length`, {
+  if (sizeBytes < 8) {
+    throw new DataError(`${name}: ${sizeBytes} bytes, too few for the header length`, {
       where: `${name}, byte 0`,
       fix,
     });
   }
-  const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  const first = read(0, 8);
+  const length = new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES) {
     throw new DataError(`${name}: the header says ${length} bytes, more than ${MAX_HEADER_BYTES}`, {
       where: `${name}, byte 0`,
@@ -107,15 +150,15 @@ function parseHeader(
     });
   }
   const dataStart = 8 + Number(length);
-  if (dataStart > bytes.length) {
-    throw new DataError(`${name}: the header ends at byte ${dataStart}, the file at ${bytes.length}`, {
+  if (dataStart > sizeBytes) {
+    throw new DataError(`${name}: the header ends at byte ${dataStart}, the file at ${sizeBytes}`, {
       where: `${name}, byte 0`,
       fix,
     });
   }
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
-      bytes.subarray(8, dataStart),
+      read(8, Number(length)),
     );
     const header: unknown = JSON.parse(text);
     if (text[0] === "{" && isJsonObject(header)) return { header, text, dataStart };
@@ -216,19 +259,6 @@ function checkCoverage(
       where: `${name}, byte ${dataStart + covered}`,
     });
   }
-}
-
-function tensorAt(
-  bytes: Uint8Array<ArrayBuffer>,
-  dataStart: number,
-  { dtype, shape, begin, end }: Entry,
-): StoredTensor {
-  const ArrayType = ARRAYS[dtype];
-  const at = bytes.byteOffset + dataStart + begin, length = (end - begin) / ArrayType.BYTES_PER_ELEMENT;
-  const data = at % ArrayType.BYTES_PER_ELEMENT === 0
-    ? new ArrayType(bytes.buffer, at, length)
-    : new ArrayType(bytes.buffer.slice(at, at + end - begin));
-  return { dtype, shape, data } as StoredTensor; // ARRAYS pairs them: TypeScript cannot follow the index
 }
 
 /**

@@ -1,7 +1,14 @@
 /** Writes safetensors files; `safetensors.ts` reads them and tells the format. */
 import { ShapeError } from "../core/errors.ts";
 import { writeFileAtomic } from "./atomic.ts";
-import { ARRAYS, isSizes, type StoredTensor } from "./stored_tensor.ts";
+import {
+  ARRAYS,
+  bytesOfTensor,
+  isSizes,
+  type StoredTensor,
+  type TensorInfo,
+  type TensorSource,
+} from "./stored_tensor.ts";
 
 /** Tensors to write, by key. */
 export type TensorsToWrite = Map<string, StoredTensor> | Record<string, StoredTensor>;
@@ -18,6 +25,29 @@ export async function writeSafetensors(
   metadata: Record<string, string> = {},
 ): Promise<void> {
   await writeFileAtomic(path, encodedPieces(tensors, metadata));
+}
+
+/**
+ * The same from tensors that are read one at a time, in this order of bytes: one is in memory at once.
+ *
+ * @throws {ShapeError} As `writeSafetensors`; no file is left behind then.
+ */
+export async function copyToSafetensors(
+  path: string,
+  source: TensorSource,
+  metadata: Record<string, string> = {},
+): Promise<void> {
+  await writeFileAtomic(path, copiedPieces(source, metadata));
+}
+
+function* copiedPieces(source: TensorSource, metadata: Record<string, string>): Generator<Uint8Array> {
+  const { order, head } = encodedHeader([...source.tensors], metadata);
+  yield head;
+  for (const [key, info] of order) {
+    const tensor = source.read(key);
+    checkTensor(key, { ...tensor, ...info } as StoredTensor); // the data against what the header says
+    yield bytesOfTensor(tensor);
+  }
 }
 
 /** The bytes that `writeSafetensors` writes. */
@@ -39,30 +69,34 @@ export function encodeSafetensors(
 function encodedPieces(tensors: TensorsToWrite, metadata: Record<string, string>): Uint8Array[] {
   const entries = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
   for (const [key, tensor] of entries) checkTensor(key, tensor);
+  const { order, head } = encodedHeader(entries, metadata);
+  return [head, ...order.map(([, tensor]) => bytesOfTensor(tensor))];
+}
+
+/** The header's bytes, and the tensors in the order of theirs. */
+function encodedHeader<T extends TensorInfo>(entries: [string, T][], metadata: Record<string, string>) {
   const byKey = (a: string, b: string) => a < b ? -1 : 1; // by code unit: the same in every locale
-  const width = (tensor: StoredTensor) => ARRAYS[tensor.dtype].BYTES_PER_ELEMENT;
-  entries.sort(([a, x], [b, y]) => width(y) - width(x) || byKey(a, b));
+  const width = ({ dtype }: TensorInfo) => ARRAYS[dtype].BYTES_PER_ELEMENT;
+  const order = entries.toSorted(([a, x], [b, y]) => width(y) - width(x) || byKey(a, b));
 
   const header: [string, unknown][] = [];
   const notes = Object.entries(metadata).sort(([a], [b]) => byKey(a, b));
   if (notes.length > 0) header.push(["__metadata__", Object.fromEntries(notes)]);
   let at = 0;
-  for (const [key, { dtype, shape, data }] of entries) {
-    header.push([key, { dtype, shape, data_offsets: [at, at + data.byteLength] }]);
-    at += data.byteLength;
+  for (const [key, { dtype, shape }] of order) {
+    const end = at + shape.reduce((a, b) => a * b, ARRAYS[dtype].BYTES_PER_ELEMENT);
+    header.push([key, { dtype, shape, data_offsets: [at, end] }]);
+    at = end;
   }
   // Joined by hand: JSON.stringify would move keys that look like integers to the front.
   const json = `{${
     header.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(",")
   }}`;
   const text = new TextEncoder().encode(json);
-  const padded = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
-  new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
-  padded.set(text, 8);
-  return [
-    padded,
-    ...entries.map(([, { data }]) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
-  ];
+  const head = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
+  new DataView(head.buffer).setBigUint64(0, BigInt(head.length - 8), true);
+  head.set(text, 8);
+  return { order, head };
 }
 
 function checkTensor(key: string, { dtype, shape, data }: StoredTensor): void {

@@ -42,6 +42,22 @@ export interface TensorInfo {
   readonly shape: readonly number[];
 }
 
+/** Tensors by key, each read when it is asked for. */
+export interface TensorSource {
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** @throws {DataError} If there is no such key, or its bytes are damaged. */
+  read(key: string): StoredTensor;
+}
+
+/** A file of weights. */
+export interface WeightsFile extends TensorSource {
+  /** The path or name that errors tell. */
+  readonly name: string;
+  readonly format: "PyTorch" | "TorchScript" | "safetensors";
+  /** The notes beside the tensors: safetensors' `__metadata__`, or a checkpoint's plain values such as `epoch`. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
 /** A tensor over memory of its own, or over a part of another's: then it is copied where the alignment asks for it. */
 export function tensorOfBytes(
   dtype: StoredDType,

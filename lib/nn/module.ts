@@ -21,7 +21,8 @@ export function named(module: object, prefix = ""): Map<string, Param> {
   return found;
 }
 
-function byKey(module: object, prefix: string): Map<string, Param> {
+/** The same without setting names. */
+export function byKey(module: object, prefix: string): Map<string, Param> {
   const found = new Map<string, Param>();
   const keyOf = new Map<Param, string>();
   const walk = (value: unknown, key: string) => {

@@ -6,7 +6,7 @@ import matmulWgsl from "../../kernels/prelude/matmul.wgsl" with { type: "text" }
 import randomWgsl from "../../kernels/prelude/random.wgsl" with { type: "text" };
 import reduceWgsl from "../../kernels/prelude/reduce.wgsl" with { type: "text" };
 import stepWgsl from "../../kernels/prelude/step.wgsl" with { type: "text" };
-import type { Gpu } from "./device.ts";
+import { type Gpu, neededLimits } from "./device.ts";
 
 const PRELUDES: Readonly<Record<string, string>> = {
   grid: gridWgsl,
@@ -215,6 +215,17 @@ export class PipelineCache {
       }
       return binding;
     });
+    // By the default limit, not this adapter's: else the kernel would fail on another user's.
+    const most = neededLimits.maxStorageBuffersPerShaderStage;
+    if (bindings.length > most) {
+      throw new GpuError(
+        `${kernel.file}: ${entry} binds ${bindings.length} storage buffers, at most ${most}`,
+        {
+          where: key,
+          fix: "split the entry, or pack two tensors in one buffer",
+        },
+      );
+    }
     const module = await this.#module(kernel);
     device.pushErrorScope("validation");
     const layout = device.createBindGroupLayout({

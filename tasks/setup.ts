@@ -2,6 +2,7 @@
 import { note, parseCommand, runCommand } from "../lib/core/command.ts";
 import { env } from "../lib/core/env.ts";
 import { GpuError } from "../lib/core/errors.ts";
+import { leaveOutOpenGl } from "../lib/gpu/device.ts";
 import { decide, type Decision, type Machine, type Recipe, showStep, type Step } from "./software_driver.ts";
 
 const spec = {
@@ -19,6 +20,7 @@ async function setup(argv: readonly string[]): Promise<void> {
     const fix = "npx -y deno@2.9.6 task setup";
     throw new GpuError(`this Deno has no WebGPU: it is ${Deno.version.deno}, needed 2.9.6`, { fix });
   }
+  leaveOutOpenGl(); // and for the probe, which inherits the variable
   if (await navigator.gpu.requestAdapter()) return;
   const decision = decide(await inspectMachine());
   if (decision.kind === "manual") {

@@ -40,6 +40,26 @@ Deno.test("openDevice() works more than once in a process", async () => {
   deepStrictEqual([a.liveBuffers, b.liveBuffers], [0, 1]);
 });
 
+Deno.test("openDevice() leaves OpenGL out, unless the user chose backends", async () => {
+  const module = new URL("../../lib/gpu/device.ts", import.meta.url).href;
+  const code = `import { openDevice } from "${module}";
+    using gpu = await openDevice();
+    const isLinux = Deno.build.os === "linux";
+    console.log(Deno.env.get("DENO_WEBGPU_BACKEND"), isLinux && /libEGL/.test(Deno.readTextFileSync("/proc/self/maps")));`;
+  for (
+    const [chosen, expected] of [["", "vulkan,metal,dx12 false"], [
+      "vulkan,dx12,metal",
+      "vulkan,dx12,metal false",
+    ]]
+  ) {
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["eval", code],
+      env: { DENO_WEBGPU_BACKEND: chosen, NO_COLOR: "1" },
+    }).output();
+    strictEqual(new TextDecoder().decode(stdout).trim(), expected);
+  }
+});
+
 Deno.test("openDevice() finds an adapter by part of its name and names those there are", async () => {
   using gpu = await openDevice({ adapter: "" });
   const part = gpu.name.slice(0, 4).toUpperCase();

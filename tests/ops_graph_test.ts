@@ -52,6 +52,29 @@ Deno.test("addN() of one term is the term, of twelve takes two launches", () => 
   assert.equal(reachable([addN(new Array(12).fill(x))]).length, 2);
 });
 
+Deno.test("grad() joins the gradients of slices that part an axis in any order, and adds all others", () => {
+  const x = f32("x", [7, 4]);
+  /** The ops of the gradient of a loss that weighs some slices of x. */
+  const opsOf = (...parts: readonly [axis: number, start: number, end: number][]) => {
+    const terms = parts.map((part, i) => {
+      const y = slice(x, ...part);
+      return sum(mul(y, f32(`w${i}`, y.shape)));
+    });
+    const dx = grad(terms.reduce(add), [x]).get(x);
+    assert.deepEqual(dx?.shape, [7, 4]);
+    return dx ? reachable([dx]).map(({ op }) => op.name) : [];
+  };
+  for (const parted of [opsOf([0, 4, 7], [0, 0, 4]), opsOf([1, 1, 2], [1, 2, 4], [1, 0, 1])]) {
+    assert.equal(parted.at(-1), "concat");
+    assert.ok(!parted.includes("pad"));
+  }
+  assert.equal(opsOf([0, 0, 3], [0, 4, 7]).at(-1), "add"); // a gap
+  assert.equal(opsOf([0, 0, 5], [0, 4, 7]).at(-1), "add"); // an overlap
+  assert.equal(opsOf([0, 0, 4], [0, 4, 6]).at(-1), "add"); // an end left out
+  assert.equal(opsOf([0, 0, 4], [1, 2, 4]).at(-1), "add"); // two axes
+  assert.equal(opsOf([0, 0, 4], [0, 4, 7], [0, 0, 4]).at(-1), "addN"); // one part twice
+});
+
 Deno.test("ops that change nothing make no node", () => {
   const x = f32("x", [2, 3]);
   for (

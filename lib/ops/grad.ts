@@ -1,7 +1,8 @@
 /** The reverse pass with the ops that it needs. */
 import { backward } from "../tensor/grad.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { addN, ones } from "./elementwise.ts";
+import { ones } from "./elementwise.ts";
+import { sumOfParts } from "./movement.ts";
 
 /**
  * Gradients of a loss of one element. A tensor that the loss does not depend on is absent from the map:
@@ -11,4 +12,4 @@ import { addN, ones } from "./elementwise.ts";
  * @throws {Error} If the path passes an op without a gradient (named in the message).
  */
 export const grad = (loss: Tensor, wrt: Iterable<Tensor>): Map<Tensor, Tensor> =>
-  backward(loss, wrt, { sum: addN, ones: (like) => ones(like.shape) });
+  backward(loss, wrt, { sum: sumOfParts, ones: (like) => ones(like.shape) });

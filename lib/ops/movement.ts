@@ -9,10 +9,10 @@ import {
   sizeOf,
   stridesOf,
 } from "../core/shape.ts";
-import { apply, type Cost, defineOp, type Dispatch, type Kernel } from "../tensor/op.ts";
+import { apply, type Cost, defineOp, type Dispatch, type Kernel, type OpDef } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import wgsl from "../../kernels/movement.wgsl" with { type: "text" };
-import { fillDispatch } from "./elementwise.ts";
+import { addN, fillDispatch } from "./elementwise.ts";
 import { walkGrid } from "./grid.ts";
 import { sumTo } from "./reduce.ts";
 
@@ -174,6 +174,26 @@ export const padOp = defineOp<PadAttrs>({
   backward: ({ inputs: [x], dy, attrs: { axis, start } }) => [slice(dy, axis, start, start + x.shape[axis])],
   cost: ([x], [y]) => ({ flops: 0, bytes: 4 * (sizeOf(x.shape) + sizeOf(y.shape)) }),
 });
+
+/**
+ * The sum of gradients of one tensor. Those of slices that part an axis without gap or overlap are joined: no zeros, no
+ * additions, the same bits but for the sign of a zero.
+ */
+export function sumOfParts(terms: readonly Tensor[]): Tensor {
+  const pads = terms.flatMap(({ source }) =>
+    source.kind === "op" && source.node.op === padOp as OpDef<unknown>
+      ? [{ part: source.node.inputs[0], ...source.node.attrs as PadAttrs }]
+      : []
+  ).sort((a, b) => a.start - b.start);
+  const isParting = pads.length === terms.length && pads.every(({ axis, start }, i) => {
+    const before = pads[i - 1];
+    return axis === pads[0].axis && start === (before ? before.start + before.part.shape[axis] : 0);
+  });
+  const last = pads.at(-1);
+  return isParting && last && last.start + last.part.shape[last.axis] === last.size
+    ? concat(pads.map(({ part }) => part), last.axis)
+    : addN(terms);
+}
 
 export const concatOp = defineOp<{ readonly axis: number }>({
   name: "concat",

@@ -15,7 +15,7 @@ const kernel: Kernel = { file: "kernels/reduce.wgsl", wgsl };
 const MAX_CHUNK = 1024;
 /** Sums side by side that a GPU needs to be busy: shorter chunks, down to the least, where there are fewer. */
 const ENOUGH_SUMS = 8192;
-const MIN_CHUNK = 256;
+const MIN_CHUNK = 512;
 
 interface SumAttrs {
   /** Sums over the axes `begin` to `end - 1`. */

@@ -88,8 +88,8 @@ const REFUSALS: Readonly<Record<string, string>> = {
  *
  * @example Usage
  * ```ts
- * const refusal = await Deno.mkdir("/dev/null/runs").then(() => undefined, asRefusal);
- * if (!refusal?.message.startsWith("Not a directory")) throw new Error("asRefusal");
+ * const refusal = await Deno.readTextFile("no/such/file").then(() => undefined, asRefusal);
+ * if (!refusal?.message.startsWith("No such file")) throw new Error("asRefusal");
  * ```
  */
 export function asRefusal(error: unknown): UserError | undefined {

@@ -1,4 +1,4 @@
-import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
+import { deepStrictEqual, strictEqual, throws } from "node:assert/strict";
 import { DataError } from "../../lib/core/errors.ts";
 import type { StoredTensor, WeightsFile } from "../../lib/io/weights_file.ts";
 import { ClipText, RN50X4_TEXT } from "../../lib/models/clip_text.ts";
@@ -65,9 +65,7 @@ function shapesOf(module: object): Map<string, readonly number[]> {
 }
 
 Deno.test("the full-size Q-Former has LAVIS's keys and shapes", () => {
-  const before = Deno.memoryUsage().rss;
   const shapes = shapesOf(new QFormer(BLIP2_CONFIG));
-  ok(Deno.memoryUsage().rss - before < 200 * 2 ** 20, "comparing keys takes no memory for values");
   deepStrictEqual(shapes.get("query_tokens"), [1, 32, 768]);
   const bert = "Qformer.bert.encoder.layer";
   deepStrictEqual(shapes.get(`${bert}.10.crossattention.self.key.weight`), [768, 1024]);

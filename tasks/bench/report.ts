@@ -68,8 +68,6 @@ this page from the files.
 - Before a kernel is timed, elements of its result are compared with their formula in f64.
 - Shapes of products: matrices where there are several, M, N, K. Of steps: demo: batch, text length, side of the
   pictures; BLIP-2 head: batch, query tokens, text tokens, width.
-- \`loaded\` in a file's name: other programs ran on the machine. Its medians are up to four times too slow, and so are
-  the shares; its ceilings, which are least times, are not.
 - No hardware GPU was at hand: every figure here is a software driver's on a CPU. The variants for GPUs are checked for
   right results, but not tuned.
 

@@ -1,5 +1,6 @@
 /** What an image decoder hides of a PNG: its colour type, and the indices of a palette image. */
 import { crc32 } from "node:zlib";
+import { joinBytes } from "../core/bytes.ts";
 import { DataError } from "../core/errors.ts";
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -65,23 +66,13 @@ export function indicesAsGrey(bytes: Uint8Array, { bitDepth }: PngHeader): Uint8
     if (type === "PLTE") parts.push(encodeChunk({ type, data: ramp }));
     else if (["IHDR", "IDAT", "IEND"].includes(type)) parts.push(encodeChunk({ type, data }));
   }
-  return concatBytes(parts);
+  return joinBytes(parts);
 }
 
 function encodeChunk({ type, data }: Chunk): Uint8Array {
-  const typed = concatBytes([new TextEncoder().encode(type), data]);
+  const typed = joinBytes([new TextEncoder().encode(type), data]);
   const size = new Uint8Array(4), check = new Uint8Array(4);
   new DataView(size.buffer).setUint32(0, data.length);
   new DataView(check.buffer).setUint32(0, crc32(typed));
-  return concatBytes([size, typed, check]);
-}
-
-function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+  return joinBytes([size, typed, check]);
 }

@@ -1,4 +1,5 @@
 /** Writes safetensors files; `safetensors.ts` reads them and tells the format. */
+import { joinBytes } from "../core/bytes.ts";
 import { ShapeError } from "../core/errors.ts";
 import { writeFileAtomic } from "./atomic.ts";
 import {
@@ -55,14 +56,7 @@ export function encodeSafetensors(
   tensors: TensorsToWrite,
   metadata: Record<string, string> = {},
 ): Uint8Array<ArrayBuffer> {
-  const pieces = encodedPieces(tensors, metadata);
-  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
+  return joinBytes(encodedPieces(tensors, metadata));
 }
 
 /** The header, then each tensor's bytes: views, not copies. */

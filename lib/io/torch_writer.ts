@@ -3,6 +3,7 @@
  *
  * Source: torch/serialization.py (`_save`), torch/_utils.py (`_rebuild_tensor_v2`).
  */
+import { joinBytes } from "../core/bytes.ts";
 import { ShapeError } from "../core/errors.ts";
 import { stridesOf } from "../core/shape.ts";
 import { writeFileAtomic } from "./atomic.ts";
@@ -13,7 +14,7 @@ import {
   type TensorInfo,
   type TensorSource,
 } from "./stored_tensor.ts";
-import { joined, type ZipInput, zipPieces } from "./zip_writer.ts";
+import { type ZipInput, zipPieces } from "./zip_writer.ts";
 
 /** What stands in the dict that `torch.load` gives: a text, a whole number, or a state dict. */
 export type TorchValue = string | number | TensorSource;
@@ -78,7 +79,7 @@ class PickleWriter {
   readonly #pieces: Uint8Array[] = [new Uint8Array([0x80, 2])]; // PROTO 2
 
   finish(): Uint8Array {
-    return joined([...this.#pieces, new Uint8Array([0x2e])]); // STOP
+    return joinBytes([...this.#pieces, new Uint8Array([0x2e])]); // STOP
   }
 
   dict<T>(items: readonly (readonly [string, T])[], write: (value: T, key: string) => void): void {

@@ -4,6 +4,7 @@
  * Source: PKWARE, APPNOTE.TXT 6.3.10; zip64 records where a size, an offset or the count asks for one.
  */
 import { crc32 } from "node:zlib";
+import { joinBytes } from "../core/bytes.ts";
 
 /** An entry to write. `bytes` is called once, when it is its turn. */
 export interface ZipInput {
@@ -28,13 +29,13 @@ export function* zipPieces(inputs: Iterable<ZipInput>): Generator<Uint8Array> {
     // The extra field "FB" is PyTorch's own name for padding.
     const unpadded = at + 30 + text.length + wide.length + 4;
     const padding = (ALIGNMENT - unpadded % ALIGNMENT) % ALIGNMENT;
-    const extra = joined([wide, record([[2, 0x4246], [2, padding]]), new Uint8Array(padding)]);
+    const extra = joinBytes([wide, record([[2, 0x4246], [2, padding]]), new Uint8Array(padding)]);
     const size = isWide ? FULL32 : data.length;
     const common: Field[] = [[2, VERSION], [2, UTF8_NAMES], [2, 0], [2, 0], [2, DATE], [4, crc], [4, size], [
       4,
       size,
     ]];
-    const header = joined([
+    const header = joinBytes([
       record([[4, LOCAL], ...common, [2, text.length], [2, extra.length]]),
       text,
       extra,
@@ -48,7 +49,7 @@ export function* zipPieces(inputs: Iterable<ZipInput>): Generator<Uint8Array> {
     const central = numbers.length > 0
       ? record([[2, 1], [2, 8 * numbers.length], ...numbers])
       : new Uint8Array();
-    directory.push(joined([
+    directory.push(joinBytes([
       record([[4, CENTRAL], [2, VERSION], ...common, [2, text.length], [2, central.length], [2, 0], [2, 0], [
         2,
         0,
@@ -61,7 +62,7 @@ export function* zipPieces(inputs: Iterable<ZipInput>): Generator<Uint8Array> {
     yield data;
     at += header.length + data.length;
   }
-  const list = joined(directory), count = directory.length;
+  const list = joinBytes(directory), count = directory.length;
   yield list;
   if (count >= FULL16 || at >= FULL32 || list.length >= FULL32) {
     yield record([[4, END64], [8, 44], [2, VERSION], [2, VERSION], [4, 0], [4, 0], [8, count], [8, count]]);
@@ -93,17 +94,6 @@ function record(fields: readonly Field[]): Uint8Array {
     else if (width === 4) view.setUint32(at, value, true);
     else view.setBigUint64(at, BigInt(value), true);
     at += width;
-  }
-  return bytes;
-}
-
-/** Pieces as one. */
-export function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
   }
   return bytes;
 }

@@ -21,8 +21,10 @@ export interface Triplet {
 /** Queries and the pictures they search. */
 export interface Split {
   readonly triplets: readonly Triplet[];
-  /** Positions in `Dataset.images`, ascending. */
+  /** Positions in `Dataset.images`, in the order that breaks ties. */
   readonly gallery: readonly number[];
+  /** Where each category has a gallery of its own (FashionIQ): a query is ranked in that of its category. */
+  readonly galleries?: Readonly<Record<string, readonly number[]>>;
 }
 
 /** The sides of a data set. */
@@ -30,7 +32,10 @@ export type SplitName = "train" | "val" | "test";
 
 /** A picture, for people. */
 export interface DatasetImage {
+  /** Unique within the data set. */
   readonly name: string;
+  /** Its file, where it has one. */
+  readonly path?: string;
   /** What it shows, for a reader; the name where it is missing. */
   readonly label?: string;
   /** Whom to name where the picture is shown. */

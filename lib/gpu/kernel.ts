@@ -139,11 +139,7 @@ export class PipelineCache {
     this.stepLayout = gpu.device.createBindGroupLayout({
       label: "sizes and step",
       entries: [
-        {
-          binding: 0,
-          visibility: GPUShaderStage.COMPUTE,
-          buffer: { type: "uniform", hasDynamicOffset: true },
-        },
+        { binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } },
         { binding: 1, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } },
       ],
     });

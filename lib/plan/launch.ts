@@ -19,7 +19,8 @@ import type { State } from "./state.ts";
 export interface Launch {
   readonly pipeline: GPUComputePipeline;
   readonly bindGroup: GPUBindGroup;
-  readonly sizesOffset: number;
+  /** Bind group 1: its sizes, and the step. */
+  readonly stepGroup: GPUBindGroup;
   readonly grid: readonly [number, number, number];
   readonly dispatch: Dispatch;
   readonly node: Node;
@@ -33,8 +34,8 @@ export type Command = Launch | { readonly copy: { readonly from: BufferRange; re
 export interface Commands {
   readonly list: readonly Command[];
   readonly launches: readonly Launch[];
-  /** Bind group 1. */
-  readonly stepGroup: GPUBindGroup;
+  /** Bind group 1 with sizes of zero: what warming up uses. */
+  readonly zeroGroup: GPUBindGroup;
   /** Pipelines that this plan is the first to use. */
   readonly fresh: ReadonlySet<string>;
 }
@@ -69,17 +70,18 @@ export async function buildCommands(gpu: Gpu, lowered: Lowered, options: Command
   const pipelines = new Map<string, Pipeline>();
   for (const [key, variant] of variants) pipelines.set(key, await cache.get(variant));
 
-  const { buffer: sizes, offsets } = uploadSizes(gpu, dispatches, own);
-  const stepGroup = device.createBindGroup({
-    label,
-    layout: cache.stepLayout,
-    entries: [
-      { binding: 0, resource: { buffer: sizes, size: SIZES_BYTES } },
-      { binding: 1, resource: { buffer: step } },
-    ],
-  });
-
   device.pushErrorScope("validation");
+  const { buffer: sizes, count, sliceOf } = uploadSizes(gpu, dispatches, own);
+  // A bind group a slice, not one with a dynamic offset: llvmpipe copies a whole descriptor set at each such binding.
+  const groups = Array.from({ length: count }, (_, slice) =>
+    device.createBindGroup({
+      label,
+      layout: cache.stepLayout,
+      entries: [
+        { binding: 0, resource: { buffer: sizes, offset: slice * SIZES_BYTES, size: SIZES_BYTES } },
+        { binding: 1, resource: { buffer: step } },
+      ],
+    }));
   let index = 0;
   let previous: Node | undefined;
   const list = lowered.steps.map((one): Command => {
@@ -101,7 +103,7 @@ export async function buildCommands(gpu: Gpu, lowered: Lowered, options: Command
     return {
       pipeline,
       bindGroup,
-      sizesOffset: offsets[index++],
+      stepGroup: groups[sliceOf[index++]],
       grid: dispatch.grid,
       dispatch,
       node,
@@ -111,7 +113,7 @@ export async function buildCommands(gpu: Gpu, lowered: Lowered, options: Command
   const error = await device.popErrorScope();
   if (error) throw new GpuError(error.message, { where: label });
   gpu.check();
-  return { list, launches: list.filter((c): c is Launch => "pipeline" in c), stepGroup, fresh };
+  return { list, launches: list.filter((c): c is Launch => "pipeline" in c), zeroGroup: groups[0], fresh };
 }
 
 /** The plan's uniform of sizes. Equal sizes share a slice; slice 0 is all zeros: what warming up uses. */
@@ -119,23 +121,23 @@ function uploadSizes(gpu: Gpu, dispatches: readonly Dispatch[], own: CommandOpti
   const cache = pipelinesOf(gpu);
   const slices: ArrayBuffer[] = [new ArrayBuffer(SIZES_BYTES)];
   const known = new Map<string, number>();
-  const offsets = dispatches.map(({ kernel, sizes }) => {
+  const sliceOf = dispatches.map(({ kernel, sizes }) => {
     const bytes = packSizes(kernel, cache.interfaceOf(kernel).fields, sizes);
     const key = new Uint32Array(bytes).join(",");
     let slice = known.get(key);
     if (slice === undefined) known.set(key, slice = slices.push(bytes) - 1);
-    return slice * SIZES_BYTES;
+    return slice;
   });
   const buffer = own("sizes", slices.length * SIZES_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
   slices.forEach((bytes, i) => gpu.queue.writeBuffer(buffer, i * SIZES_BYTES, bytes));
-  return { buffer, offsets };
+  return { buffer, count: slices.length, sliceOf };
 }
 
 /** Encodes one launch. */
-export function encodeLaunch(pass: GPUComputePassEncoder, launch: Launch, stepGroup: GPUBindGroup): void {
+export function encodeLaunch(pass: GPUComputePassEncoder, launch: Launch): void {
   pass.setPipeline(launch.pipeline);
   pass.setBindGroup(0, launch.bindGroup);
-  pass.setBindGroup(1, stepGroup, [launch.sizesOffset]);
+  pass.setBindGroup(1, launch.stepGroup);
   pass.dispatchWorkgroups(...launch.grid);
 }
 
@@ -145,7 +147,7 @@ export function encodeLaunch(pass: GPUComputePassEncoder, launch: Launch, stepGr
  */
 export async function warmUp(
   gpu: Gpu,
-  { launches, stepGroup, fresh }: Commands,
+  { launches, zeroGroup, fresh }: Commands,
   onProgress?: (done: number, total: number, what: string) => void,
 ): Promise<void> {
   const left = new Set(fresh);
@@ -155,7 +157,7 @@ export async function warmUp(
     if (writesState || !left.delete(key)) continue;
     const encoder = gpu.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    encodeLaunch(pass, { ...launch, sizesOffset: 0, grid: [1, 1, 1] }, stepGroup);
+    encodeLaunch(pass, { ...launch, stepGroup: zeroGroup, grid: [1, 1, 1] });
     pass.end();
     gpu.queue.submit([encoder.finish()]);
     await gpu.queue.onSubmittedWorkDone(); // sync: compiling is what is waited for and shown

@@ -167,7 +167,7 @@ export class Plan {
           pass?.end();
           pass = encoder.beginComputePass({ timestampWrites: this.#profiler.writesOf(launch++) });
         }
-        encodeLaunch(pass ??= encoder.beginComputePass(), command, this.#commands.stepGroup);
+        encodeLaunch(pass ??= encoder.beginComputePass(), command);
       }
     }
     pass?.end();

@@ -107,7 +107,10 @@ export type {
 // Encoders.
 export { BLIP2_CONFIG, QFormer, type QFormerConfig, type QFormerInit } from "./lib/models/qformer.ts";
 export { Blip2, type Blip2Options } from "./lib/models/blip2.ts";
-export { Clip } from "./lib/models/clip.ts";
+export { blip2From, qformerConfigOf } from "./lib/models/blip2_from.ts";
+export type { WeightsShapes } from "./lib/models/checkpoint_shapes.ts";
+export { Clip, type ClipOptions } from "./lib/models/clip.ts";
+export { clipFrom, clipTextConfigOf } from "./lib/models/clip_from.ts";
 export { ClipText, type ClipTextConfig, type ClipTextOutput, RN50X4_TEXT } from "./lib/models/clip_text.ts";
 export { Stem, type StemOptions } from "./lib/models/stem.ts";
 export { type KeyReport, loadWeights } from "./lib/models/weights.ts";

@@ -21,6 +21,8 @@ export interface HeadOptions {
   readonly embedDim: number;
   /** Channels of the image maps `[B, C, H, W]` (CLIP). Without it images come as tokens `[B, K, D]` (BLIP-2). */
   readonly featureDim?: number;
+  /** A token of a map is a place in the image, not a run of its memory as released (quirk Q21). */
+  readonly hasSpatialTokens?: boolean;
   /** Draws the initial values, like PyTorch. Without one they are zeros, to be loaded. */
   readonly random?: Random;
 }
@@ -39,9 +41,14 @@ export class Hca {
   readonly fc1?: Linear;
   readonly embedDim: number;
   readonly dropout: number;
+  readonly #isSpatial: boolean;
 
   /** @param options.dropout On the attention over target tokens, in training. */
-  constructor({ embedDim, featureDim, random, dropout = 0.1 }: HeadOptions & { dropout?: number }) {
+  constructor(
+    { embedDim, featureDim, hasSpatialTokens = false, random, dropout = 0.1 }: HeadOptions & {
+      dropout?: number;
+    },
+  ) {
     const square = () => new Linear(embedDim, embedDim, { random });
     this.query_ref1 = square();
     this.key_text1 = square();
@@ -54,6 +61,7 @@ export class Hca {
     if (featureDim !== undefined) this.fc1 = new Linear(featureDim, embedDim, { random });
     this.embedDim = embedDim;
     this.dropout = dropout;
+    this.#isSpatial = hasSpatialTokens;
   }
 
   /**
@@ -82,6 +90,6 @@ export class Hca {
   }
 
   #tokens(x: Tensor, rows?: number): Tensor {
-    return this.fc1 ? this.fc1.forward(mapTokens(x, rows), "relu") : x;
+    return this.fc1 ? this.fc1.forward(mapTokens(x, { rows, isSpatial: this.#isSpatial }), "relu") : x;
   }
 }

@@ -21,6 +21,10 @@ export interface CalaHeadsOptions {
   readonly hcaScale?: number;
   /** HCA's dropout. */
   readonly dropout?: number;
+  /** CLIP: tokens are places in the image (quirk Q21). */
+  readonly hasSpatialTokens?: boolean;
+  /** CLIP: TAC's token in front is learned (quirk Q22). */
+  readonly hasLearnedToken?: boolean;
 }
 
 /** The heads, their logits, and what an optimiser needs of them. */
@@ -43,11 +47,12 @@ export interface CalaHeads {
  * The logits throw `ConfigError` if the frame was told to leave out what they read.
  */
 export function calaHeads(
-  { embedDim, featureDim, seed, tacScale = 10, hcaScale = 10, dropout }: CalaHeadsOptions,
+  { embedDim, featureDim, seed, tacScale = 10, hcaScale = 10, dropout, hasSpatialTokens, hasLearnedToken }:
+    CalaHeadsOptions,
 ): CalaHeads {
   const random = (name: string) => seed === undefined ? undefined : new Random(seed, name);
-  const tac = new Tac({ embedDim, featureDim, random: random("tac") });
-  const hca = new Hca({ embedDim, featureDim, random: random("hca"), dropout });
+  const tac = new Tac({ embedDim, featureDim, hasSpatialTokens, hasLearnedToken, random: random("tac") });
+  const hca = new Hca({ embedDim, featureDim, hasSpatialTokens, random: random("hca"), dropout });
   return {
     modules: { tac, hca },
     params: named({ tac, hca }),

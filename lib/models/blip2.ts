@@ -32,6 +32,8 @@ export interface Blip2Options {
   readonly stem?: Stem;
   /** True if the store's tokens are those before `ln_vision`: each copy then normalises them itself. */
   readonly hasRawTokens?: boolean;
+  /** HCA reads no padding at all; the released code reads it up to the batch's longest caption (quirk Q19). */
+  readonly masksCaptionPadding?: boolean;
   /** Seed of the copies' common random start. Without one they are zeros, to be loaded. */
   readonly seed?: number;
   /** Distributions of the random start; default BERT's. */
@@ -50,8 +52,12 @@ export class Blip2 implements Encoders {
   readonly embedDim: number;
   readonly #train: "both" | "multi";
   readonly #hasRawTokens: boolean;
+  readonly #masksCaptionPadding: boolean;
 
-  constructor({ config, train = "both", stem, hasRawTokens = false, seed, init }: Blip2Options) {
+  constructor(
+    { config, train = "both", stem, hasRawTokens = false, masksCaptionPadding = false, seed, init }:
+      Blip2Options,
+  ) {
     const copy = (dropout: number) => {
       // One stream for all: the copies start alike, as the released ones do.
       const random = seed === undefined ? undefined : new Random(seed, "qformer");
@@ -64,6 +70,7 @@ export class Blip2 implements Encoders {
     this.embedDim = config.hiddenSize;
     this.#train = train;
     this.#hasRawTokens = hasRawTokens;
+    this.#masksCaptionPadding = masksCaptionPadding;
   }
 
   get modules(): Record<string, object> {
@@ -108,7 +115,7 @@ export class Blip2 implements Encoders {
       targetFeats: l2Normalize(firstRow(targetEmbeds)),
       ...(tac || hca ? { targetEmbeds } : {}),
       ...(tac ? { referenceEmbedsForTac } : {}),
-      ...(hca ? { referenceEmbeds, textEmbeds, textKeep: keepUpToLongest(batch) } : {}),
+      ...(hca ? { referenceEmbeds, textEmbeds, textKeep: this.#textKeep(batch) } : {}),
     };
   }
 
@@ -156,6 +163,11 @@ export class Blip2 implements Encoders {
 
   #textual({ inputIds, attentionMask }: TextBatch, rows?: number): Tensor {
     return scope("textual", () => this.textual.text(inputIds, attentionMask, { rows }));
+  }
+
+  /** `[B, L]`: which caption positions HCA reads. */
+  #textKeep(batch: TextBatch): Tensor {
+    return this.#masksCaptionPadding ? batch.attentionMask : keepUpToLongest(batch);
   }
 
   #normalised(copy: QFormer, tokens: Tensor): Tensor {

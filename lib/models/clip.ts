@@ -14,14 +14,22 @@ import {
   type QueryFeats,
 } from "./encoders.ts";
 
+/** Options of `Clip`. */
+export interface ClipOptions {
+  /** HCA does not read behind a caption's end; the released code reads all positions (quirk Q19). */
+  readonly masksCaptionPadding?: boolean;
+}
+
 /** Images bring `pooled [B, D]` and, for TAC and HCA, `map [B, C, H, W]`. */
 export class Clip implements Encoders {
   readonly clip: ClipText;
   readonly embedDim: number;
+  readonly #masksCaptionPadding: boolean;
 
-  constructor(text: ClipText) {
+  constructor(text: ClipText, { masksCaptionPadding = false }: ClipOptions = {}) {
     this.clip = text;
     this.embedDim = text.config.embedDim;
+    this.#masksCaptionPadding = masksCaptionPadding;
   }
 
   get modules(): Record<string, object> {
@@ -43,6 +51,7 @@ export class Clip implements Encoders {
       ...(tac ? { referenceEmbedsForTac: imageField(batch.reference, "map") } : {}),
       // All positions take part in HCA, padding included (Q19): every text has the context length.
       ...(hca ? { referenceEmbeds: imageField(batch.reference, "map"), textEmbeds: sequence } : {}),
+      ...(hca && this.#masksCaptionPadding ? { textKeep: batch.attentionMask } : {}),
     };
   }
 

@@ -195,3 +195,47 @@ Deno.test("TAC draws its class token anew at every step, from the seed", async (
   assert.notDeepEqual(await at(1, 1), first);
   assert.notDeepEqual(await at(2, 0), first);
 });
+
+Deno.test("spatial tokens of a map are the released tokens of its transpose", async () => {
+  using gpu = await openDevice();
+  const spatial = { embedDim: D, featureDim: C, hasSpatialTokens: true };
+  const { data } = inputs.targetMap, places = H * H;
+  const transposed = new Float32Array(data.length); // [B, places, C], read as [B, C, H, H]
+  data.forEach((v, i) => {
+    const b = Math.floor(i / (C * places)), c = Math.floor(i / places) % C, p = i % places;
+    transposed[b * C * places + p * C + c] = v;
+  });
+  const one = new Hca({ ...spatial, random: new Random(2, "hca") });
+  const other = new Hca({ embedDim: D, featureDim: C, random: new Random(2, "hca") });
+  const { a, b, released } = await evaluate(gpu, (t) => ({
+    a: one.forward(t.targetMap, t.caption, t.targetMap),
+    b: other.forward(t.turned, t.caption, t.turned),
+    released: other.forward(t.targetMap, t.caption, t.targetMap),
+  }), { ...inputs, turned: { shape: inputs.targetMap.shape, data: transposed } });
+  assert.deepEqual(a.data, b.data);
+  assert.notDeepEqual(a.data, released.data);
+});
+
+Deno.test("TAC's learned token is a parameter with a gradient, in front of both sequences", async () => {
+  using gpu = await openDevice();
+  const options = { embedDim: D, featureDim: C };
+  const learned = new Tac({ ...options, hasLearnedToken: true, random: new Random(3, "tac") });
+  const drawn = new Tac({ ...options, random: new Random(3, "tac") });
+  assert.deepEqual([...named(learned).keys()].filter((key) => !named(drawn).has(key)), ["cls_token"]);
+  const token = learned.cls_token;
+  assert.ok(token);
+  const { a, b, d } = await evaluate(gpu, (t) => {
+    const a = learned.forward(t.referenceMap, t.targetMap);
+    const d = grad(sum(mul(a, t.weights)), [token]).get(token);
+    assert.ok(d);
+    return { a, b: drawn.forward(t.referenceMap, t.targetMap, { clsToken: t.token }), d };
+  }, {
+    ...inputs,
+    token: {
+      shape: [B, 1, D],
+      data: Float32Array.from({ length: B * D }, (_, i) => token.source.data[i % D]),
+    },
+  });
+  assert.deepEqual(a.data, b.data);
+  assert.ok(d.data.some((v) => v !== 0));
+});

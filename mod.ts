@@ -139,6 +139,7 @@ export { type Experiment, experiment } from "./lib/train/experiment.ts";
 export type { ExperimentFunctions, LossTerms, Model, RunContext } from "./lib/train/session.ts";
 export type { ExperimentData } from "./lib/train/batch.ts";
 export type { ConfigOf, ExperimentFlags } from "./lib/train/config.ts";
+export type { MethodRow, ResultTable } from "./lib/train/result_table.ts";
 export { AdamW, type AdamWOptions, type ParamGroup } from "./lib/train/optimizer.ts";
 export { type Schedule, type StepPosition, warmupCosine } from "./lib/train/rate.ts";
 export { cosineLr, type CosineOptions } from "./lib/train/schedule.ts";

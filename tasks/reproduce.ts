@@ -1,56 +1,56 @@
 /** Trains every row of a table of results with several seeds, and writes the table. */
 import { parseCommand, printJson, runCommand } from "../lib/core/command.ts";
 import { ConfigError } from "../lib/core/errors.ts";
-import { flag } from "../lib/core/flags.ts";
+import { flag, type FlagSpecs, valueOf } from "../lib/core/flags.ts";
 import { formatDuration } from "../lib/core/format.ts";
 import { Progress } from "../lib/train/progress.ts";
-import { openExperiment } from "./experiments.ts";
-import { doneManifest, type Job, jobsOf, trainJob } from "./reproduce/jobs.ts";
-import { openTable } from "./reproduce/open_table.ts";
+import { doneManifest, type Job, jobsOf } from "./reproduce/jobs.ts";
+import { chooseRows, openTable } from "./reproduce/open_table.ts";
 import { probe, runMs } from "./reproduce/probe.ts";
 import { writeTable } from "./reproduce/write_table.ts";
-import type { Experiment } from "../lib/train/experiment.ts";
+
+const ownFlags = {
+  table: flag("demo", "a name in experiments/tables, or a file: copy experiments/tables/demo.ts"),
+  rows: flag("", "only these rows, by their names: baseline,cala (default: all)"),
+  seeds: flag(3, "seeds of each row, from --seed upwards; rows may ask for fewer", { integer: true, min: 1 }),
+  out: flag("runs/reproduce", "folder of the runs and the table"),
+  done: flag(false, "trains nothing: the table of the runs that are done"),
+  json: flag(false, "last line of stdout: every number as one JSON object"),
+  logEvery: flag(250, "steps between two lines of progress where stderr is no terminal", {
+    integer: true,
+    min: 1,
+  }),
+};
 
 const spec = {
   name: "reproduce",
   summary:
     `Trains every row of a table with several seeds and compares them: mean and spread over seeds, intervals over
 queries, paired tests, also by rule. The same command goes on after an interruption; runs that are done are used again.
-The table is written beside the runs: OUT/TABLE.txt, .md, .json, .csv and _tests.csv.`,
-  flags: {
-    table: flag("demo", "demo, or a file that exports a table: copy tasks/reproduce/demo.ts"),
-    seeds: flag(3, "seeds of each row; rows may ask for fewer", { integer: true, min: 1 }),
-    steps: flag(0, "optimiser steps of each run; 0: as the experiment has it", { integer: true, min: 0 }),
-    ablate: flag("", "also the rows of this ablation (demo: scale)"),
-    out: flag("runs/reproduce", "folder of the runs and the table"),
-    done: flag(false, "trains nothing: the table of the runs that are done"),
-    json: flag(false, "last line of stdout: every number as one JSON object"),
-    logEvery: flag(250, "steps between two lines of progress where stderr is no terminal", {
-      integer: true,
-      min: 1,
-    }),
-  },
+The table is written beside the runs: OUT/TABLE.txt, .md, .json, .csv and _tests.csv.
+After the flags of this command come those of the table's experiments: they hold for every row.`,
 };
 
 async function reproduce(argv: readonly string[], signal: AbortSignal): Promise<void> {
-  const args = parseCommand(spec, argv);
+  const table = await openTable(valueOf("table", ownFlags.table, argv));
+  // Those that every row knows: one that some do not would leave the others as they are.
+  const [first, ...others] = table.rows.map(({ opened }) => opened.flags);
+  const shared: FlagSpecs = Object.fromEntries(
+    Object.entries(first).filter(([name]) => others.every((flags) => name in flags)),
+  );
+  const args = parseCommand({ ...spec, flags: { ...shared, ...ownFlags } }, argv);
   if (!args) return;
-  const { table: which, ablate, out, done, json, logEvery } = args.values;
+  const { rows: names, seeds, out, done, json, logEvery } = args.values;
   if (!out) throw new ConfigError('--out: expected a folder, got ""');
-  const table = await openTable(which);
-  const ablations = [...new Set(table.rows.flatMap(({ ablation }) => ablation ?? []))];
-  if (ablate && !ablations.includes(ablate)) {
-    throw new ConfigError(`--ablate: ${table.name} has no ablation "${ablate}"`, {
-      fix: `it has: ${ablations.join(", ") || "none"}`,
-    });
-  }
-  const experiment = await openExperiment(table.experiment);
-  const jobs = jobsOf(table, experiment, args.values);
+  const rows = chooseRows(table, names.split(",").filter(Boolean));
+  const given = new Set<string>(args.given);
+  const flags = Object.entries(args.values).filter(([name]) => given.has(name) && !(name in ownFlags));
+  const jobs = jobsOf(rows, Object.fromEntries(flags), { out, seeds });
   const pending: Job[] = [];
   for (const job of jobs) if (!await doneManifest(job)) pending.push(job);
   using progress = new Progress();
-  progress.note(`${jobs.length} runs in ${out}/${experiment.name}: ${jobs.length - pending.length} are done`);
-  if (!done) await trainAll(experiment, pending, { out, logEvery, signal, progress });
+  progress.note(`${jobs.length} runs in ${out}: ${jobs.length - pending.length} are done`);
+  if (!done) await trainAll(pending, { out, logEvery, signal, progress });
   if (signal.aborted) return;
   const { text, files, comparisons } = await writeTable(table, jobs, out);
   console.log(`${text}\n\ntable: ${files.join(", ")}`);
@@ -59,16 +59,15 @@ async function reproduce(argv: readonly string[], signal: AbortSignal): Promise<
 
 /** Trains what is not done. Says before how long it will take, and after each run what is left. */
 async function trainAll(
-  experiment: Experiment,
   pending: readonly Job[],
-  options: { out: string; logEvery: number; signal: AbortSignal; progress: Progress },
+  { out, ...options }: { out: string; logEvery: number; signal: AbortSignal; progress: Progress },
 ): Promise<void> {
   const { progress } = options;
   const expected = new Map<string, number>(); // by row, in ms
   for (const { row, config } of pending) {
     if (expected.has(row.name)) continue;
     progress.live(`timing a few steps of ${row.label}`);
-    const timed = await probe(experiment, config, options), ms = runMs(timed, config);
+    const timed = await probe(row.opened, config, options), ms = runMs(timed);
     progress.note(
       `${row.label}: ${formatDuration(timed.stepMs)} a step, about ${formatDuration(ms)} a run (measured)`,
     );
@@ -80,13 +79,13 @@ async function trainAll(
     progress.note(`${pending.length} runs to train: about ${formatDuration(msOf(pending))} on this machine`);
   }
   const begin = performance.now();
-  for (const [i, job] of pending.entries()) {
+  for (const [i, { row, seed, config, name }] of pending.entries()) {
     const rate = i > 0 ? (performance.now() - begin) / msOf(pending.slice(0, i)) : 1; // slower or faster than timed
     const left = formatDuration(rate * msOf(pending.slice(i)));
     progress.note(
-      `run ${i + 1} of ${pending.length}: ${job.row.label}, seed ${job.seed}; about ${left} left for all`,
+      `run ${i + 1} of ${pending.length}: ${row.label}, seed ${seed}; about ${left} left for all`,
     );
-    if (!await trainJob(experiment, job, options)) {
+    if (!await row.opened.run({ out, config, name, isFresh: false }, options)) {
       progress.note("interrupted; the same command goes on, --done makes the table of what is there");
       return;
     }

@@ -73,26 +73,55 @@ export const kebabCase = (name: string): string => name.replace(/[A-Z]/g, (c) =>
 function describe(spec: FlagSpec): string {
   if (spec.choices) return spec.choices.join(" or ");
   if (typeof spec.default === "string") return "a text";
+  if (typeof spec.default === "boolean") return "true or false";
   const kind = spec.integer ? "a whole number" : "a number";
   if (spec.min !== undefined && spec.max !== undefined) return `${kind} from ${spec.min} to ${spec.max}`;
   if (spec.min !== undefined) return `${kind} of at least ${spec.min}`;
   return spec.max !== undefined ? `${kind} of at most ${spec.max}` : kind;
 }
 
-function parseValue(name: string, spec: FlagSpec, text: string): string | number {
-  const wrong = () =>
-    new ConfigError(`--${name}: expected ${describe(spec)}, got "${text}"`, { fix: spec.help });
-  if (spec.choices) {
-    const choice = spec.choices.find((c) => String(c) === text);
-    if (choice === undefined) throw wrong();
-    return choice;
-  }
-  if (typeof spec.default === "string") return text;
-  const value = text.trim() === "" ? NaN : Number(text);
-  const isAllowed = Number.isFinite(value) && (!spec.integer || Number.isSafeInteger(value)) &&
+const wrongValue = (name: string, spec: FlagSpec, value: unknown): ConfigError =>
+  new ConfigError(`--${name}: expected ${describe(spec)}, got ${JSON.stringify(value)}`, { fix: spec.help });
+
+function isAllowed(spec: FlagSpec, value: unknown): boolean {
+  if (spec.choices) return spec.choices.some((choice) => choice === value);
+  if (typeof spec.default !== "number") return typeof value === typeof spec.default;
+  return typeof value === "number" && Number.isFinite(value) &&
+    (!spec.integer || Number.isSafeInteger(value)) &&
     value >= (spec.min ?? -Infinity) && value <= (spec.max ?? Infinity);
-  if (!isAllowed) throw wrong();
-  return value;
+}
+
+function parseValue(name: string, spec: FlagSpec, text: string): string | number {
+  const isNumber = typeof spec.default === "number" && text.trim() !== "";
+  const value = isNumber ? Number(text) : text;
+  if (isAllowed(spec, value)) return value;
+  throw wrongValue(name, spec, text);
+}
+
+/**
+ * Checks values that a file gives to flags, by the rules of a command line.
+ *
+ * @param values By the flags' names in code.
+ * @throws {ConfigError} If a flag is unknown (it names the nearest), or its value is not allowed.
+ *
+ * @example Usage
+ * ```ts
+ * const specs = { frame: flag("sum", "how to combine", { choices: ["sum", "artemis"] }) };
+ * checkFlagValues(specs, { frame: "artemis" });
+ * try {
+ *   checkFlagValues(specs, { frame: "artemsi" });
+ * } catch (error) {
+ *   if (!String(error).includes('--frame: expected sum or artemis, got "artemsi"')) throw error;
+ * }
+ * ```
+ */
+export function checkFlagValues(specs: FlagSpecs, values: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (!Object.hasOwn(specs, name)) {
+      throw unknownFlag(`--${kebabCase(name)}`, Object.keys(specs).map(kebabCase));
+    }
+    if (!isAllowed(specs[name], value)) throw wrongValue(kebabCase(name), specs[name], value);
+  }
 }
 
 /**
@@ -164,6 +193,21 @@ export function parseFlags<S extends FlagSpecs>(specs: S, argv: readonly string[
     parsed.given.add(name);
   }
   return parsed;
+}
+
+/** The value of one flag, where it decides which others there are. Those are not looked at. */
+export function valueOf(name: string, spec: FlagSpec<string>, argv: readonly string[]): string {
+  const flagName = kebabCase(name);
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options: { [flagName]: { type: "string" } },
+    strict: false,
+    tokens: true,
+  });
+  const own = tokens.flatMap((token) =>
+    token.kind === "option" && token.name === flagName ? [`--${flagName}`, token.value ?? []].flat() : []
+  );
+  return parseFlags({ [name]: spec }, own).values[name];
 }
 
 function unknownFlag(rawName: string, known: readonly string[]): ConfigError {

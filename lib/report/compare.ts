@@ -1,7 +1,8 @@
 /** Methods side by side, several seeds each: means with their uncertainty, and paired tests. Numbers only, no text. */
-import { DataError } from "../core/errors.ts";
+import { ConfigError, DataError } from "../core/errors.ts";
 import { bootstrapInterval, pairedPermutationTest, type PairedTest } from "../metrics/bootstrap.ts";
 import { type Protocol, protocolKey } from "../metrics/protocol.ts";
+import { NO_RANK } from "../metrics/ranking.ts";
 import { hitsAt, meanOf } from "../metrics/recall.ts";
 
 /** What one run says of one split. */
@@ -14,6 +15,10 @@ export interface SeedRanks {
   readonly rules: readonly string[];
   /** Rank of each query's target, 0 is best: `[Q]`. */
   readonly ranks: readonly number[];
+  /** The same among the look-alikes of its group; null where it has none: `[Q]`. */
+  readonly subset?: readonly (number | null)[];
+  /** Where each category has a gallery of its own: Recall over all queries is then the mean of the categories': `[Q]`. */
+  readonly categories?: readonly string[];
 }
 
 /** A method: its runs, of any number of splits and seeds, and the methods that it is tested against. */
@@ -28,7 +33,7 @@ export interface Scope {
   /** `all`, or the rule. */
   readonly scope: string;
   readonly queries: number;
-  /** `R@10`. */
+  /** `R@10`, or `R_subset@1` among the look-alikes. */
   readonly metric: string;
   readonly seeds: readonly number[];
 }
@@ -69,7 +74,8 @@ const PERMUTATIONS = 10_000;
 /**
  * Compares methods by their runs' ranks; runs of different protocols come into different comparisons.
  *
- * @param ks The cut-offs of Recall.
+ * @param metrics `R@k`, or `R_subset@k` over the queries with a group.
+ * @throws {ConfigError} If a metric is neither.
  * @throws {DataError} If a method has a seed twice, or two runs of one protocol have different queries.
  *
  * @example Usage
@@ -79,11 +85,14 @@ const PERMUTATIONS = 10_000;
  * const [{ estimates, differences }] = compareMethods([
  *   { label: "baseline", against: [], runs: [{ ...run, ranks: [0, 7] }] },
  *   { label: "ours", against: ["baseline"], runs: [{ ...run, ranks: [0, 0] }] },
- * ], [1]);
+ * ], ["R@1"]);
  * if (estimates[1].mean !== 100 || differences[0].difference !== 50) throw new Error("compareMethods");
  * ```
  */
-export function compareMethods(methods: readonly ComparedMethod[], ks: readonly number[]): Comparison[] {
+export function compareMethods(
+  methods: readonly ComparedMethod[],
+  metrics: readonly string[],
+): Comparison[] {
   const all = methods.flatMap(({ runs }) => runs);
   return [...Map.groupBy(all, ({ protocol }) => protocolKey(protocol)).values()].map((block) => {
     checkQueries(block);
@@ -94,38 +103,61 @@ export function compareMethods(methods: readonly ComparedMethod[], ks: readonly 
     }))
       .filter(({ runs }) => runs.length > 0);
     for (const { label, runs } of here) checkSeeds(label, runs);
-    const [{ protocol, rules }] = block;
-    const scopes = new Map([["all", rules.map((_, q) => q)], ...queriesByRule(rules)]);
+    const [first] = block, { protocol } = first;
+    const places = placesOf(first, metrics.map(measureOf));
     return {
       protocol,
-      estimates: forEachScope(scopes, ks, (at) => here.map(({ label, runs }) => estimate(label, runs, at))),
-      differences: forEachScope(
-        scopes,
-        ks,
-        (at) =>
-          here.flatMap(({ label, against, runs }) =>
-            against.flatMap((name) => {
-              const other = here.find((method) => method.label === name);
-              return other ? difference(label, runs, name, other.runs, at) : [];
-            })
-          ),
+      estimates: places.flatMap((at) => here.map(({ label, runs }) => estimate(label, runs, at))),
+      differences: places.flatMap((at) =>
+        here.flatMap(({ label, against, runs }) =>
+          against.flatMap((name) => {
+            const other = here.find((method) => method.label === name);
+            return other ? difference(label, runs, name, other.runs, at) : [];
+          })
+        )
       ),
     };
   });
 }
 
-/** Which queries, and at which cut-off. */
-interface Place {
-  readonly scope: string;
-  readonly positions: readonly number[];
+/** A metric: a cut-off, in the whole gallery or among the look-alikes. */
+interface Measure {
+  readonly metric: string;
   readonly k: number;
+  readonly isSubset: boolean;
 }
 
-const forEachScope = <T>(
-  scopes: ReadonlyMap<string, readonly number[]>,
-  ks: readonly number[],
-  measure: (at: Place) => T[],
-): T[] => [...scopes].flatMap(([scope, positions]) => ks.flatMap((k) => measure({ scope, positions, k })));
+function measureOf(metric: string): Measure {
+  const [, subset, k] = /^R(_subset)?@([1-9]\d*)$/.exec(metric) ?? [];
+  if (k === undefined) throw new ConfigError(`metric "${metric}": expected R@k or R_subset@k, such as R@10`);
+  return { metric, k: Number(k), isSubset: subset !== undefined };
+}
+
+/** Which queries, and what of them. */
+interface Place extends Measure {
+  readonly scope: string;
+  readonly positions: readonly number[];
+  /** What each counts: 1, but where categories of different sizes count alike. The mean is 1. */
+  readonly weights: readonly number[];
+}
+
+/** Every scope with every metric that its queries have: all queries, then the rules. */
+function placesOf({ rules, subset, categories }: SeedRanks, measures: readonly Measure[]): Place[] {
+  const scopes: [string, readonly number[]][] = [["all", rules.map((_, q) => q)], ...queriesByRule(rules)];
+  return scopes.flatMap(([scope, queries]) =>
+    measures.flatMap((measure) => {
+      const positions = measure.isSubset ? queries.filter((q) => (subset?.[q] ?? null) !== null) : queries;
+      if (positions.length === 0) return [];
+      return [{ ...measure, scope, positions, weights: weightsOf(positions, categories) }];
+    })
+  );
+}
+
+function weightsOf(positions: readonly number[], categories?: readonly string[]): number[] {
+  if (!categories) return positions.map(() => 1);
+  const counts = Map.groupBy(positions, (q) => categories[q]);
+  return positions.map((q) => positions.length / (counts.size * (counts.get(categories[q]) ?? []).length));
+}
 
 /** The rules with their queries, those of the most queries first. */
 function queriesByRule(rules: readonly string[]): [string, number[]][] {
@@ -134,15 +166,18 @@ function queriesByRule(rules: readonly string[]): [string, number[]][] {
   return [...byRule].sort(([a, p], [b, q]) => q.length - p.length || (a < b ? -1 : 1));
 }
 
-const scopeOf = ({ scope, positions, k }: Place, runs: readonly SeedRanks[]): Scope => ({
+const scopeOf = ({ scope, positions, metric }: Place, runs: readonly SeedRanks[]): Scope => ({
   scope,
   queries: positions.length,
-  metric: `R@${k}`,
+  metric,
   seeds: runs.map(({ seed }) => seed),
 });
 
-const hits = ({ ranks }: SeedRanks, { positions, k }: Place): Float64Array =>
-  hitsAt(positions.map((q) => ranks[q]), k);
+/** Each query's part of the mean. */
+function hits({ ranks, subset }: SeedRanks, { positions, weights, k, isSubset }: Place): Float64Array {
+  const of = isSubset ? subset : ranks;
+  return hitsAt(positions.map((q) => of?.[q] ?? NO_RANK), k).map((hit, i) => weights[i] * hit);
+}
 
 /** Each query's mean over seeds. */
 const averaged = (bySeed: readonly Float64Array[]): Float64Array =>

@@ -21,9 +21,9 @@ import {
 import { Evaluator } from "./evaluate.ts";
 import { Progress } from "./progress.ts";
 import { measure, readBefore, readResults, resultOf, showResult } from "./results.ts";
-import { RunFolder, type RunManifest } from "./run.ts";
+import { RunFolder, type RunManifest, type RunRequest } from "./run.ts";
 import { type AnyFunctions, contextOf, type ExperimentFunctions, type Model, openModel } from "./session.ts";
-import { trainRun } from "./train.ts";
+import { type RunOptions, trainRun } from "./train.ts";
 
 /** An experiment: `experiment` makes it, the tasks run it. */
 export class Experiment {
@@ -32,8 +32,9 @@ export class Experiment {
   /** The file, as a path from the working directory where it lies below it. */
   readonly source: string;
   readonly functions: AnyFunctions;
+  /** Its configuration's flags, those of every training among them. */
+  readonly flags: FlagSpecs;
   readonly #url: string;
-  readonly #flags: FlagSpecs;
 
   constructor(url: string, flags: FlagSpecs, functions: AnyFunctions) {
     const path = fileURLToPath(url), below = relative(Deno.cwd(), path);
@@ -41,7 +42,7 @@ export class Experiment {
     this.name = (this.source.split("/").at(-1) ?? "").replace(/\.[jt]s$/, "");
     this.functions = functions;
     this.#url = url;
-    this.#flags = withTrainingFlags(flags);
+    this.flags = withTrainingFlags(flags);
   }
 
   /** The experiment's own text. */
@@ -57,7 +58,7 @@ export class Experiment {
    * @throws {ConfigError} If a flag is wrong, or the run has another configuration or is in use.
    */
   async train(argv: readonly string[], signal: AbortSignal): Promise<void> {
-    const { values, positionals, help } = parseFlags({ ...this.#flags, ...runFlags }, argv);
+    const { values, positionals, help } = parseFlags({ ...this.flags, ...runFlags }, argv);
     if (help) return console.log(this.#help());
     if (positionals.length > 0) {
       throw new ConfigError(`unexpected argument "${positionals[0]}"`, {
@@ -66,25 +67,42 @@ export class Experiment {
     }
     const { name, out, fresh, json, logEvery } = values as FlagValues<typeof runFlags>;
     const config = this.configFrom(values);
-    using run = await RunFolder.open({ out, experiment: this.name, config, name, isFresh: fresh });
-    if (run.manifest?.status !== "done") {
+    let path: string | undefined;
+    {
       using progress = new Progress();
-      try {
-        const isDone = await trainRun(this, { run, config, logEvery, signal, progress });
-        if (!isDone) return;
-      } catch (error) {
-        if (signal.aborted && error === signal.reason) {
-          progress.note(`${run.path}: interrupted; the same command goes on`);
-          throw error;
-        }
-        // What ended the run is what the user has to see, also where the disk is too full to note it.
-        await run.end("failed", error instanceof Error ? error.message : String(error)).catch(() => {});
-        throw error;
-      }
+      path = await this.run({ out, config, name, isFresh: fresh }, { logEvery, signal, progress });
     }
-    const result = await readResults(run.path);
-    console.log(`${showResult(result)}\n\nrun folder: ${run.path}`);
+    if (path === undefined) return;
+    const result = await readResults(path);
+    console.log(`${showResult(result)}\n\nrun folder: ${path}`);
     if (json) console.log(JSON.stringify(result));
+  }
+
+  /**
+   * Trains a run, or goes on with it; one that is done is left as it is.
+   *
+   * @returns The run's folder; nothing if `signal` ended it: the same call goes on.
+   * @throws {ConfigError} If the run has another configuration or is in use, or a value of it is wrong.
+   */
+  async run(
+    request: Omit<RunRequest, "experiment"> & { readonly config: TrainingConfig },
+    options: Omit<RunOptions, "run" | "config">,
+  ): Promise<string | undefined> {
+    using run = await RunFolder.open({ ...request, experiment: this.name });
+    if (run.manifest?.status === "done") return run.path;
+    const { signal, progress } = options;
+    try {
+      const isDone = await trainRun(this, { ...options, run, config: request.config });
+      return isDone ? run.path : undefined;
+    } catch (error) {
+      if (signal.aborted && error === signal.reason) {
+        progress.note(`${run.path}: interrupted; the same command goes on`);
+        return undefined;
+      }
+      // What ended the run is what the user has to see, also where the disk is too full to note it.
+      await run.end("failed", error instanceof Error ? error.message : String(error)).catch(() => {});
+      throw error;
+    }
   }
 
   /**
@@ -122,7 +140,7 @@ export class Experiment {
 
   /** The configuration that some values of flags give, the others at their defaults. */
   configFrom(values: StoredConfig = {}): TrainingConfig {
-    const named = Object.entries(this.#flags).map((
+    const named = Object.entries(this.flags).map((
       [name, { default: value }],
     ) => [name, values[name] ?? value]);
     return Object.fromEntries(named) as TrainingConfig; // the flags' types were checked when they were parsed
@@ -134,7 +152,7 @@ export class Experiment {
 Trains ${this.name}. The same command goes on with a run that was interrupted, and prints the table of one that is done.
 
 The configuration; it names the run:
-${helpText(this.#flags).split("\n").slice(0, -1).join("\n")}
+${helpText(this.flags).split("\n").slice(0, -1).join("\n")}
 
 The run:
 ${helpText(runFlags)}`;

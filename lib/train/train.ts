@@ -101,8 +101,12 @@ export async function trainRun(
   return true;
 }
 
-/** A run's length in steps. */
-function lengthOf(
+/**
+ * A run's length in steps, and the steps between two validations; 0: only at the end.
+ *
+ * @throws {ConfigError} If there is not one step.
+ */
+export function lengthOf(
   { steps, epochs, evalEvery }: TrainingConfig,
   stepsPerEpoch: number,
 ): { totalSteps: number; evalEvery: number } {

@@ -1,19 +1,16 @@
-/** The runs of a table: which there are, whether they are done, and training one. */
+/** The runs of a table: which there are, whether they are done, and what they say. */
 import { ConfigError, DataError } from "../../lib/core/errors.ts";
+import { checkFlagValues, kebabCase } from "../../lib/core/flags.ts";
 import { readCsv } from "../../lib/io/csv.ts";
 import type { SeedRanks } from "../../lib/report/compare.ts";
-import { configDifferences, type TrainingConfig } from "../../lib/train/config.ts";
-import type { Experiment } from "../../lib/train/experiment.ts";
-import type { Progress } from "../../lib/train/progress.ts";
+import { configDifferences, type StoredConfig, type TrainingConfig } from "../../lib/train/config.ts";
 import { readResults } from "../../lib/train/results.ts";
-import { readManifest, RunFolder, type RunManifest } from "../../lib/train/run.ts";
-import { trainRun } from "../../lib/train/train.ts";
-import { checkFlags } from "./open_table.ts";
-import type { ResultRow, ResultTable } from "./table.ts";
+import { readManifest, type RunManifest } from "../../lib/train/run.ts";
+import type { OpenRow } from "./open_table.ts";
 
 /** One run: a row with a seed. */
 export interface Job {
-  readonly row: ResultRow;
+  readonly row: OpenRow;
   readonly seed: number;
   readonly config: TrainingConfig;
   /** The run's name; its folder is `path`. */
@@ -26,28 +23,31 @@ export interface JobOptions {
   /** Folder of the runs' folder. */
   readonly out: string;
   readonly seeds: number;
-  /** Optimiser steps of every run; 0: the experiment's own. */
-  readonly steps: number;
-  /** The ablation whose rows are wanted too. */
-  readonly ablate: string;
 }
 
 /**
- * The runs of a table, all rows of the first seed first: what there is after an interruption can be compared.
+ * The runs of a table's rows, all rows of the first seed first: what there is after an interruption can be compared.
  *
- * @throws {ConfigError} If a row's flags are not the experiment's, or it does not count in steps.
+ * @param flags Of the command line, for every row.
+ * @throws {ConfigError} If a row has such a flag itself, or its experiment does not know it or its value.
  */
-export function jobsOf(table: ResultTable, experiment: Experiment, options: JobOptions): Job[] {
-  const { out, seeds, steps, ablate } = options;
-  const defaults = experiment.configFrom();
-  if (typeof defaults.steps !== "number") throw new ConfigError(`${experiment.source} has no flag "steps"`);
-  const rows = table.rows.filter(({ ablation }) => ablation === undefined || ablation === ablate);
-  for (const { name, flags } of rows) checkFlags(name, flags, defaults);
-  return Array.from({ length: seeds }, (_, i) => defaults.seed + i).flatMap((seed, i) =>
+export function jobsOf(rows: readonly OpenRow[], flags: StoredConfig, { out, seeds }: JobOptions): Job[] {
+  for (const { name, flags: own, opened } of rows) {
+    checkFlagValues(opened.flags, flags);
+    const taken = Object.keys(flags).find((flag) => flag in own);
+    if (taken) {
+      throw new ConfigError(`--${kebabCase(taken)}: row "${name}" has its own: ${own[taken]}`, {
+        fix: "leave it out, or choose other rows with --rows",
+      });
+    }
+  }
+  return Array.from({ length: seeds }, (_, i) => i).flatMap((i) =>
     rows.filter(({ maxSeeds = Infinity }) => i < maxSeeds).map((row) => {
-      const config = experiment.configFrom({ ...row.flags, ...(steps > 0 ? { steps } : {}), seed });
-      const name = `${row.name}-${config.steps}steps-seed${seed}`;
-      return { row, seed, config, name, path: `${out}/${experiment.name}/${name}` };
+      const { seed: first } = row.opened.configFrom(flags), seed = first + i;
+      const config = row.opened.configFrom({ ...row.flags, ...flags, seed });
+      const length = config.steps === undefined ? `${config.epochs}epochs` : `${config.steps}steps`;
+      const name = `${row.name}-${length}-seed${seed}`;
+      return { row, seed, config, name, path: `${out}/${row.opened.name}/${name}` };
     })
   );
 }
@@ -76,28 +76,6 @@ export async function doneManifest({ path, config }: Job): Promise<RunManifest |
   return manifest.status === "done" ? manifest : undefined;
 }
 
-/** Trains a run, or goes on with it. @returns False if it was interrupted. */
-export async function trainJob(
-  experiment: Experiment,
-  { config, name }: Job,
-  { out, signal, progress, logEvery }: {
-    out: string;
-    signal: AbortSignal;
-    progress: Progress;
-    logEvery: number;
-  },
-): Promise<boolean> {
-  using run = await RunFolder.open({ out, experiment: experiment.name, config, name, isFresh: false });
-  try {
-    return await trainRun(experiment, { run, config, logEvery, signal, progress });
-  } catch (error) {
-    if (!signal.aborted || error !== signal.reason) {
-      await run.end("failed", error instanceof Error ? error.message : String(error)).catch(() => {});
-    }
-    throw error;
-  }
-}
-
 /**
  * The ranks of a run that is done, of each split.
  *
@@ -109,16 +87,21 @@ export async function ranksOf({ path, seed }: Job): Promise<SeedRanks[]> {
     Object.keys(metrics).map(async (split) => {
       const file = `${path}/ranks_${split}.csv`, rows = await readCsv(file);
       if (rows.length === 0) throw new DataError(`${file}: no queries`, { where: file });
+      const rankOf = (text: string | undefined, q: number): number => {
+        const rank = Number(text);
+        if (text && Number.isInteger(rank) && rank >= 0) return rank;
+        throw new DataError(`${file}: row ${q + 1}: its rank is "${text}"`, { where: file });
+      };
       return {
         seed,
         protocol: { ...protocol, split },
         queries: rows.map(({ reference, target, caption }) => `${reference} > ${target}: ${caption}`),
-        rules: rows.map(({ rule = "" }) => rule),
-        ranks: rows.map(({ composed }, q) => {
-          const rank = Number(composed);
-          if (composed && Number.isInteger(rank) && rank >= 0) return rank;
-          throw new DataError(`${file}: row ${q + 1}: its rank is "${composed}"`, { where: file });
-        }),
+        rules: rows.map(({ rule, category }) => rule ?? category ?? ""),
+        ranks: rows.map(({ composed }, q) => rankOf(composed, q)),
+        ...("composed_subset" in rows[0]
+          ? { subset: rows.map(({ composed_subset: rank }, q) => rank === "" ? null : rankOf(rank, q)) }
+          : {}),
+        ...("category" in rows[0] ? { categories: rows.map(({ category }) => category) } : {}),
       };
     }),
   );

@@ -6,16 +6,20 @@ import { measure } from "../../lib/train/results.ts";
 import { contextOf, openModel, TrainingSession } from "../../lib/train/session.ts";
 import type { Progress } from "../../lib/train/progress.ts";
 import type { TrainingConfig } from "../../lib/train/config.ts";
+import { lengthOf } from "../../lib/train/train.ts";
 
-/** What a probe measured, in milliseconds. */
+/** What a probe measured, in milliseconds, and how much of it a run has. */
 export interface Probe {
   readonly stepMs: number;
   /** Ranking every reported split once, composed queries. */
   readonly rankingMs: number;
+  readonly totalSteps: number;
+  /** Steps between two validations; 0: only at the end. */
+  readonly evalEvery: number;
 }
 
-/** The first steps compile kernels and fill caches; the median of the timed ones is taken. */
-const WARM_UP = 3, TIMED = 9;
+/** The first steps compile kernels and fill caches; of the timed ones, which end when the time is up, the median counts. */
+const WARM_UP = 2, TIMED = 9, TIMED_MS = 20_000;
 
 /** Times some steps and one ranking of a configuration; writes nothing. */
 export async function probe(
@@ -29,9 +33,11 @@ export async function probe(
   using session = new TrainingSession(gpu, functions, config, opened, context);
   using evaluator = new Evaluator(gpu, opened.model.frame, session.state, opened.data, config);
   const { reader, loader, program } = session, times: number[] = [];
+  const start = performance.now();
   for (let step = 0; step < WARM_UP + TIMED; step++) {
     signal.throwIfAborted();
     const begin = performance.now();
+    if (step > WARM_UP && begin - start > TIMED_MS) break;
     const { specs, values } = reader.triplets(loader.batchAt(step));
     const plan = await program.plan(specs);
     plan.run(values, { index: step, learningRates: session.learningRates(step) });
@@ -41,15 +47,19 @@ export async function probe(
   await measure(evaluator, opened.data, ["composed"], signal); // compiles
   const begin = performance.now();
   await measure(evaluator, opened.data, ["composed"], signal);
-  const median = times.slice(WARM_UP).sort((a, b) => a - b)[Math.floor(TIMED / 2)];
-  return { stepMs: median, rankingMs: performance.now() - begin };
+  const timed = times.slice(WARM_UP).sort((a, b) => a - b);
+  return {
+    stepMs: timed[Math.floor(timed.length / 2)],
+    rankingMs: performance.now() - begin,
+    ...lengthOf(config, loader.stepsPerEpoch),
+  };
 }
 
 /**
- * A run's time: its steps, a validation every `evalEvery` steps, the initial weights' ranking and the table's with its
- * three ways to ask. A validation ranks one split of several and is counted as one whole: rather too long than too short.
+ * A run's time: its steps, its validations, the initial weights' ranking and the table's with its three ways to ask. A
+ * validation ranks one split of several and is counted as one whole: rather too long than too short.
  */
-export function runMs({ stepMs, rankingMs }: Probe, { steps, evalEvery }: TrainingConfig): number {
-  const validations = evalEvery > 0 ? Math.ceil(Number(steps) / evalEvery) : 1;
-  return Number(steps) * stepMs + (1 + validations + 3) * rankingMs;
+export function runMs({ stepMs, rankingMs, totalSteps, evalEvery }: Probe): number {
+  const validations = evalEvery > 0 ? Math.ceil(totalSteps / evalEvery) : 1;
+  return totalSteps * stepMs + (1 + validations + 3) * rankingMs;
 }

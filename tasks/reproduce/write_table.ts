@@ -12,10 +12,10 @@ import {
 import { markdownBlocks, terminalBlocks } from "../../lib/report/table.ts";
 import type { RunManifest } from "../../lib/train/run.ts";
 import { doneManifest, type Job, ranksOf } from "./jobs.ts";
-import type { ResultTable } from "./table.ts";
+import type { OpenTable } from "./open_table.ts";
 
-/** Recall at 1 and at 10: more cut-offs would be more tests of the same thing. */
-const CUT_OFFS = [1, 10];
+/** What is compared where the table does not say. */
+const METRICS = ["R@1", "R@10"];
 
 /** A table that was written. */
 export interface WrittenTable {
@@ -30,7 +30,7 @@ export interface WrittenTable {
  * @throws {ConfigError} If no run is done.
  */
 export async function writeTable(
-  table: ResultTable,
+  table: OpenTable,
   jobs: readonly Job[],
   out: string,
 ): Promise<WrittenTable> {
@@ -50,7 +50,7 @@ export async function writeTable(
     against: against.map(labelOf),
     runs: (await Promise.all(done.filter(({ row }) => row.name === name).map(ranksOf))).flat(),
   })));
-  const comparisons = compareMethods(methods, CUT_OFFS);
+  const comparisons = compareMethods(methods, table.metrics ?? METRICS);
   const blocks = comparisons.flatMap(comparisonBlocks);
   const caption = `${COMPARISON_CAPTION}\n\n${provenance(jobs.length, manifests)}`;
   const base = `${out}/${table.name}`, text = `${terminalBlocks(blocks)}\n\n${caption}`;
@@ -69,7 +69,9 @@ export async function writeTable(
 function provenance(count: number, manifests: readonly RunManifest[]): string {
   const list = (of: (manifest: RunManifest) => string | null) =>
     [...new Set(manifests.map(of))].map((value) => value ?? "unknown").sort().join(", ");
-  return `${manifests.length} of ${count} runs; steps ${list(({ config }) => String(config.steps))}; commit ${
-    list(({ commit }) => commit)
-  }; ${list(({ adapter }) => adapter.description)}; Deno ${list(({ versions }) => versions.deno)}`;
+  return `${manifests.length} of ${count} runs; ${
+    list(({ config }) => config.steps === undefined ? `${config.epochs} epochs` : `${config.steps} steps`)
+  }; commit ${list(({ commit }) => commit)}; ${list(({ adapter }) => adapter.description)}; Deno ${
+    list(({ versions }) => versions.deno)
+  }`;
 }

@@ -27,7 +27,7 @@ const methods = [
 ];
 
 Deno.test("compareMethods(): mean, spread and interval over queries averaged over seeds", () => {
-  const [{ estimates }] = compareMethods(methods, [1]);
+  const [{ estimates }] = compareMethods(methods, ["R@1"]);
   const [baseline, ours] = estimates;
   deepStrictEqual([baseline.mean, baseline.spread, baseline.seeds, baseline.queries], [
     37.5,
@@ -40,7 +40,7 @@ Deno.test("compareMethods(): mean, spread and interval over queries averaged ove
 });
 
 Deno.test("compareMethods(): tests pair queries, over the seeds that both have", () => {
-  const [{ differences }] = compareMethods(methods, [1]);
+  const [{ differences }] = compareMethods(methods, ["R@1"]);
   const all = differences.filter(({ scope }) => scope === "all");
   strictEqual(all.length, 1); // "not run" has no runs
   const [{ seeds, bySeed, difference, pValue, isExact, pOverSeeds }] = all;
@@ -51,7 +51,7 @@ Deno.test("compareMethods(): tests pair queries, over the seeds that both have",
 });
 
 Deno.test("compareMethods(): by rule, those of the most queries first; queries without a rule count in all only", () => {
-  const [{ estimates }] = compareMethods(methods, [1, 10]);
+  const [{ estimates }] = compareMethods(methods, ["R@1", "R@10"]);
   const of = (method: string) => estimates.filter((e) => e.method === method && e.metric === "R@1");
   deepStrictEqual(of("baseline").map(({ scope, queries, mean }) => [scope, queries, mean]), [
     ["all", 4, 37.5],
@@ -61,12 +61,30 @@ Deno.test("compareMethods(): by rule, those of the most queries first; queries w
   strictEqual(estimates.filter(({ metric }) => metric === "R@10").every(({ mean }) => mean === 100), true);
 });
 
+Deno.test("compareMethods(): subset recall counts the queries with a group; categories count alike", () => {
+  const subset = [0, 1, null, 2], categories = ["dress", "shirt", "shirt", "shirt"];
+  const of = (one: SeedRanks, metric: string) => {
+    const [{ estimates }] = compareMethods([{ label: "a", against: [], runs: [one] }], [metric]);
+    return estimates.map(({ scope, queries, mean }) => [scope, queries, mean]);
+  };
+  const ranks = [HIT, MISS, MISS, HIT],
+    at2 = of(run(1, ranks, { subset, rules: ["", "x", "y", ""] }), "R_subset@2");
+  strictEqual(at2.length, 2); // no query of rule y has a group
+  ok(Math.abs(Number(at2[0][2]) - 200 / 3) < 1e-9);
+  deepStrictEqual(at2.map(([scope, queries]) => [scope, queries]), [["all", 3], ["x", 1]]);
+  // dress: 1 of 1; shirt: 1 of 3
+  const [all, shirt, dress] = of(run(1, ranks, { categories, rules: categories }), "R@1");
+  ok(Math.abs(Number(all[2]) - (100 + 100 / 3) / 2) < 1e-9, String(all));
+  deepStrictEqual([shirt, dress], [["shirt", 3, 100 / 3], ["dress", 1, 100]]);
+  throws(() => of(run(1, ranks), "recall"), { message: /^metric "recall": expected R@k or R_subset@k/ });
+});
+
 Deno.test("compareMethods(): runs of different protocols never meet", () => {
   const other = { ...protocol, referenceRemoved: false };
   const comparisons = compareMethods([
     { label: "baseline", against: [], runs: [run(1, [HIT, MISS])] },
     { label: "ours", against: ["baseline"], runs: [run(1, [HIT, HIT], { protocol: other })] },
-  ], [1]);
+  ], ["R@1"]);
   deepStrictEqual(comparisons.map((c) => [c.protocol, c.estimates[0].method, c.differences]), [
     [protocol, "baseline", []],
     [other, "ours", []],
@@ -75,7 +93,7 @@ Deno.test("compareMethods(): runs of different protocols never meet", () => {
 
 Deno.test("compareMethods() refuses runs that do not ask the same, and a seed twice", () => {
   const against = (second: SeedRanks) => () =>
-    compareMethods([{ label: "a", against: [], runs: [run(1, [HIT, MISS]), second] }], [1]);
+    compareMethods([{ label: "a", against: [], runs: [run(1, [HIT, MISS]), second] }], ["R@1"]);
   throws(
     against(run(2, [HIT, MISS], { queries: ["q0", "x"] })),
     (e) => e instanceof DataError && /query 1: q1 and x/.test(e.message),
@@ -86,7 +104,7 @@ Deno.test("compareMethods() refuses runs that do not ask the same, and a seed tw
 });
 
 Deno.test("a comparison as text has every part, and the same bytes each time", () => {
-  const show = () => terminalBlocks(compareMethods(methods, [1]).flatMap(comparisonBlocks));
+  const show = () => terminalBlocks(compareMethods(methods, ["R@1"]).flatMap(comparisonBlocks));
   const text = show();
   match(text, /^Recall in percent on toy val/);
   match(text, /\nbaseline +2 +37\.50 ± 17\.68 \[\d+\.\d\d, \d+\.\d\d\]\n/);
@@ -101,13 +119,13 @@ Deno.test("one seed has no spread and no test over seeds; a difference that roun
     { label: "a", against: [], runs: [run(1, [HIT, MISS])] },
     { label: "b", against: ["a"], runs: [run(1, [MISS, HIT])] },
   ];
-  const text = terminalBlocks(compareMethods(one, [1]).flatMap(comparisonBlocks));
+  const text = terminalBlocks(compareMethods(one, ["R@1"]).flatMap(comparisonBlocks));
   match(text, /\na +1 +50\.00 ± - \[/);
   match(text, /\nb +a +R@1 +\+0\.00 +\+0\.00 +1\.000 +-\n/);
 });
 
 Deno.test("a comparison as rows can be written and read as CSV", () => {
-  const comparisons = compareMethods(methods, [1]);
+  const comparisons = compareMethods(methods, ["R@1"]);
   for (const rows of [estimateRows(comparisons), differenceRows(comparisons)]) {
     const read = parseCsv(encodeCsv(rows), "csv");
     deepStrictEqual(

@@ -1,17 +1,15 @@
-import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
-import { openExperiment } from "../../tasks/experiments.ts";
+import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert/strict";
 import { jobsOf } from "../../tasks/reproduce/jobs.ts";
-import { openTable } from "../../tasks/reproduce/open_table.ts";
+import { chooseRows, openTable, tableNames } from "../../tasks/reproduce/open_table.ts";
 import { runMs } from "../../tasks/reproduce/probe.ts";
 import { lastLine, path, run, task, withFolder } from "./run_task.ts";
 
 const table = path("tests/tasks/toy_table.ts");
 
-Deno.test("the demo's table: every flag is the demo's, seeds outside, rows inside, ablations when asked", async () => {
-  const demo = await openTable("demo"), experiment = await openExperiment("demo");
-  const options = { out: "o", seeds: 3, steps: 0, ablate: "" };
-  const jobs = jobsOf(demo, experiment, options);
-  strictEqual(jobs.length, 4 * 3 + 4);
+Deno.test("the demo's table: seeds outside, rows inside; the rows of the question; flags for every row", async () => {
+  const demo = await openTable("demo"), options = { out: "o", seeds: 3 };
+  const jobs = jobsOf(demo.rows, {}, options);
+  strictEqual(jobs.length, 7 * 3 + 4);
   deepStrictEqual(jobs.slice(0, 4).map(({ name }) => name), [
     "baseline-1000steps-seed42",
     "tac-1000steps-seed42",
@@ -21,24 +19,26 @@ Deno.test("the demo's table: every flag is the demo's, seeds outside, rows insid
   deepStrictEqual([...new Set(jobs.map(({ seed }) => seed))], [42, 43, 44]);
   const { tacWeight, hcaWeight, matchScale } = jobs[0].config;
   deepStrictEqual([tacWeight, hcaWeight, matchScale], [0, 0, 100]);
-  const scaled = jobsOf(demo, experiment, { ...options, ablate: "scale", steps: 50 });
-  strictEqual(scaled.length, 7 * 3 + 4);
-  const baseline55 = scaled.find(({ row }) => row.name === "baseline-scale55");
-  deepStrictEqual([baseline55?.config.matchScale, baseline55?.config.steps], [55, 50]);
-  strictEqual(new Set(scaled.map(({ name }) => name)).size, scaled.length);
+  const short = jobsOf(chooseRows(demo, ["cala", "baseline-scale55"]), { steps: 50, seed: 7 }, options);
+  deepStrictEqual(short.map(({ name }) => name).slice(0, 2), [
+    "cala-50steps-seed7",
+    "baseline-scale55-50steps-seed7",
+  ]);
+  strictEqual(short.length, 6);
+  strictEqual(short[1].config.matchScale, 55);
+  throws(() => jobsOf(demo.rows, { matchScale: 50 }, options), {
+    message: '--match-scale: row "baseline-scale55" has its own: 55',
+  });
+});
+
+Deno.test("every table opens: its rows' flags are those of their experiments", async () => {
+  for (const name of tableNames()) ok((await openTable(name)).rows.length > 0, name);
 });
 
 Deno.test("runMs() counts steps and rankings", () => {
-  const config = {
-    seed: 1,
-    batchSize: 2,
-    evalEvery: 25,
-    bestBy: "R@10",
-    tableFrom: "last",
-    steps: 100,
-  } as const;
-  strictEqual(runMs({ stepMs: 2, rankingMs: 10 }, config), 200 + (1 + 4 + 3) * 10);
-  strictEqual(runMs({ stepMs: 2, rankingMs: 10 }, { ...config, evalEvery: 0 }), 200 + (1 + 1 + 3) * 10);
+  const probe = { stepMs: 2, rankingMs: 10, totalSteps: 100, evalEvery: 25 };
+  strictEqual(runMs(probe), 200 + (1 + 4 + 3) * 10);
+  strictEqual(runMs({ ...probe, evalEvery: 0 }), 200 + (1 + 1 + 3) * 10);
 });
 
 Deno.test("reproduce says how long it takes, trains, compares; again it trains nothing and writes the same bytes", async () => {
@@ -46,12 +46,12 @@ Deno.test("reproduce says how long it takes, trains, compares; again it trains n
     const args = ["--table", table, "--seeds", "2", "--out", "o", "--json"];
     const first = await run("reproduce", args, cwd);
     strictEqual(first.code, 0, first.stderr);
-    match(first.stderr, /^5 runs in o\/toy_experiment: 0 are done\n/);
+    match(first.stderr, /^5 runs in o: 0 are done\n/);
     match(first.stderr, /\nbaseline: [\d.]+ ms a step, about .* a run \(measured\)\n/);
     match(first.stderr, /\n5 runs to train: about .* on this machine\n/);
     match(first.stderr, /\nrun 5 of 5: dropout, seed 2; about .* left for all\n/);
     match(first.stdout, /^Recall in percent on toy val/);
-    match(first.stdout, /\n5 of 5 runs; steps 12; commit /);
+    match(first.stdout, /\n5 of 5 runs; 12 steps; commit /);
     const files = ["toy.txt", "toy.md", "toy.json", "toy.csv", "toy_tests.csv"];
     const read = () => Promise.all(files.map((file) => Deno.readTextFile(`${cwd}/o/${file}`)));
     const written = await read();
@@ -84,34 +84,44 @@ Deno.test("reproduce says how long it takes, trains, compares; again it trains n
     deepStrictEqual([again.code, again.stdout, again.stderr], [
       0,
       first.stdout,
-      "5 runs in o/toy_experiment: 5 are done\n",
+      "5 runs in o: 5 are done\n",
     ]);
     deepStrictEqual(await read(), written);
   });
 });
 
-Deno.test("reproduce goes on after Ctrl-C; --done makes the table of what is there", async () => {
+Deno.test("reproduce goes on after kill -9 and after Ctrl-C; --done makes the table of what is there", async () => {
   await withFolder(async (cwd) => {
     const args = ["--table", table, "--seeds", "1", "--steps", "100", "--out", "o"];
-    const child = task("reproduce", args, cwd);
-    const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    while (!/run 2 of 3.*\n.*begins/.test(text)) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      text += value;
-    }
-    child.kill("SIGINT");
-    reader.cancel().catch(() => {}); // the child may be gone
-    strictEqual((await child.status).code, 130);
-    await child.stdout.cancel();
+    const endIn = async (run: RegExp, signal: Deno.Signal) => {
+      const child = task("reproduce", args, cwd);
+      const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      while (!run.test(text)) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        text += value;
+      }
+      child.kill(signal);
+      reader.cancel().catch(() => {}); // the child may be gone
+      const { code } = await child.status;
+      await child.stdout.cancel();
+      return code;
+    };
+    strictEqual(await endIn(/run 1 of 3.*\n.*begins/, "SIGKILL"), 128 + 9);
+    strictEqual(await endIn(/run 2 of 3.*\n.*begins/, "SIGINT"), 130);
     const partial = await run("reproduce", [...args, "--done"], cwd);
     strictEqual(partial.code, 0, partial.stderr);
     match(partial.stdout, /\n1 of 3 runs; /);
     const rest = await run("reproduce", args, cwd);
     strictEqual(rest.code, 0, rest.stderr);
-    match(rest.stderr, /^3 runs in o\/toy_experiment: 1 are done\n/);
+    match(rest.stderr, /^3 runs in o: 1 are done\n/);
     match(rest.stdout, /\n3 of 3 runs; /);
+    const whole = await run("reproduce", [...args, "--out", "whole", "--rows", "baseline"], cwd);
+    strictEqual(whole.code, 0, whole.stderr);
+    const ranks = (out: string) =>
+      Deno.readTextFile(`${cwd}/${out}/toy_experiment/baseline-100steps-seed1/ranks_val.csv`);
+    strictEqual(await ranks("o"), await ranks("whole"));
   });
 });
 
@@ -121,30 +131,34 @@ Deno.test("reproduce refuses what it cannot do: exit 2, no stack", async () => {
       `export default { name: "b", experiment: ${
         JSON.stringify(path("tests/train/toy_experiment.ts"))
       }, rows: ${rows} };`;
-    await Deno.writeTextFile(
-      `${cwd}/flag.ts`,
-      broken('[{ name: "a", label: "a", flags: { dorp: 0 }, against: [] }]'),
-    );
-    await Deno.writeTextFile(
-      `${cwd}/type.ts`,
-      broken('[{ name: "a", label: "a", flags: { lr: "1" }, against: [] }]'),
-    );
-    await Deno.writeTextFile(
-      `${cwd}/row.ts`,
-      broken('[{ name: "a", label: "a", flags: {}, against: ["z"] }]'),
-    );
+    const file = (name: string, rows: string) => Deno.writeTextFile(`${cwd}/${name}.ts`, broken(rows));
+    const row = (flags: string) => `[{ name: "a", label: "a", flags: ${flags}, against: [] }]`;
+    await file("flag", row("{ dropp: 0 }"));
+    await file("type", row('{ lr: "1" }'));
+    await file("choice", row('{ tableFrom: "lst" }'));
+    await file("seed", row("{ seed: 3 }"));
+    await file("row", '[{ name: "a", label: "a", flags: {}, against: ["z"] }]');
+    await file("label", '[{ name: "a", flags: {}, against: [] }]');
     await Deno.writeTextFile(`${cwd}/none.ts`, "export const a = 1;");
     const cases: [args: string[], message: RegExp][] = [
-      [["--table", "dmo"], /^--table: no table "dmo"\n {2}fix {4}there is: demo/],
+      [["--table", "dmo"], /^--table: no table "dmo"\n {2}fix {4}there is: .*demo/],
       [["--table", "gone.ts"], /^gone\.ts does not load: /],
       [["--table", "none.ts"], /^none\.ts: exports no table/],
-      [["--table", "flag.ts"], /^row "a": the experiment has no flag "dorp"/],
-      [["--table", "type.ts"], /^row "a": lr: expected a number, got "1"/],
-      [["--table", "row.ts"], /^row\.ts: row "a" is tested against no row "z"/],
       [
-        ["--table", table, "--ablate", "rte"],
-        /^--ablate: toy has no ablation "rte"\n {2}fix {4}it has: rate/,
+        ["--table", "flag.ts"],
+        /^unknown flag --dropp\n {2}where {2}flag\.ts: row "a", .*toy_experiment\.ts\n {2}fix {4}did you mean --drop\?/,
       ],
+      [["--table", "type.ts"], /^--lr: expected a number.*, got "1"\n {2}where {2}type\.ts: row "a"/],
+      [["--table", "choice.ts"], /^--table-from: expected last or best, got "lst"\n {2}where/],
+      [["--table", "seed.ts"], /^seed\.ts: row "a": its seeds are those of --seeds/],
+      [["--table", "row.ts"], /^row\.ts: row "a" is tested against no row "z"/],
+      [["--table", "label.ts"], /^label\.ts: row 1: expected \{ name, label, flags, against \}/],
+      [
+        ["--table", table, "--rows", "slo"],
+        /^--rows: toy has no row "slo"\n {2}fix {4}did you mean "slow"\? it has: /,
+      ],
+      [["--table", table, "--lr", "0.1"], /^--lr: row "slow" has its own: 0\.001\n {2}fix/],
+      [["--table", table, "--lrr", "0.1"], /^unknown flag --lrr\n {2}fix {4}did you mean --lr\?/],
       [["--seeds", "0"], /^--seeds: expected a whole number of at least 1/],
       [["--out", ""], /^--out: expected a folder/],
       [["--table", table, "--done"], /runs\/reproduce: no run of the table is done/],

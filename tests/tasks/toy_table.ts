@@ -1,6 +1,6 @@
 /** A table of the tiny experiment. */
 import { fileURLToPath } from "node:url";
-import type { ResultTable } from "../../tasks/reproduce/table.ts";
+import type { ResultTable } from "../../mod.ts";
 
 const table: ResultTable = {
   name: "toy",
@@ -9,7 +9,6 @@ const table: ResultTable = {
     { name: "baseline", label: "baseline", flags: { drop: 0 }, against: [] },
     { name: "dropout", label: "dropout", flags: {}, against: ["baseline"] },
     { name: "slow", label: "slow", flags: { lr: 0.001 }, against: ["baseline"], maxSeeds: 1 },
-    { name: "fast", label: "fast", flags: { lr: 0.1 }, against: ["baseline"], ablation: "rate" },
   ],
 };
 export default table;

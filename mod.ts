@@ -129,9 +129,13 @@ export { Combiner, combinerFrame, type CombinerOptions } from "./lib/cala/frames
 // Data.
 export type { Dataset, DatasetImage, Split, SplitName, Triplet } from "./lib/data/triplet.ts";
 export type { ImageField, ImageSource } from "./lib/data/image_source.ts";
+export { FeatureStore, type OpenFeatures, openFeatureStore } from "./lib/data/feature_store.ts";
+export type { FeatureSettings, StoreDType } from "./lib/data/feature_layout.ts";
+export type { ExpectedSettings } from "./lib/data/feature_manifest.ts";
 export { type Demo, type DemoOptions, openDemo } from "./lib/data/demo/cache.ts";
 export { type Credit, credits } from "./lib/data/demo/credits.ts";
 export { CompactVocabulary, type Tokenizer, type WordPiece, wordPiece } from "./lib/text/wordpiece.ts";
+export { type StoredTokens, TokenTable } from "./lib/text/token_table.ts";
 export { fashionIqEvalCaption, fashionIqTrainCaption, singleCaption } from "./lib/text/captions.ts";
 
 // Training.

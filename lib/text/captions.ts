@@ -43,3 +43,21 @@ export const fashionIqEvalCaption = ([first, second]: readonly string[]): string
 
 /** CIRR and the demo: the caption as it is, in training and in evaluation. */
 export const singleCaption = ([caption]: readonly string[]): string => caption;
+
+/**
+ * Every text that a rule of this file makes of a triplet's captions, each once: what a store of token ids must hold.
+ *
+ * @example Usage
+ * ```ts
+ * const texts = captionTexts(["is Red.", "Has a hood"]);
+ * if (texts.join("; ") !== "is Red.; Is red and Has a hood; Has a hood and is Red; Is red; Has a hood") throw new Error();
+ * ```
+ */
+export function captionTexts(captions: readonly string[]): string[] {
+  const texts = new Set(captions.slice(0, 1));
+  if (captions.length >= 2) {
+    texts.add(fashionIqEvalCaption(captions));
+    for (const u of [0.1, 0.3, 0.6, 0.9]) texts.add(fashionIqTrainCaption(captions, u)); // one of each branch
+  }
+  return [...texts];
+}

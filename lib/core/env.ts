@@ -32,6 +32,14 @@ export const envVars = {
     help:
       "folder of what can be made again (rendered pictures, feature stores), relative to the working directory",
   },
+  CALA_COMET_API_KEY: {
+    default: "",
+    help: "key of Comet, for train --workspace; it is sent to Comet and written nowhere",
+  },
+  CALA_COMET_URL: {
+    default: "https://www.comet.com",
+    help: "address of Comet, where it is not the public one",
+  },
   CALA_ADAPTER: {
     default: "",
     help: "part of the name of the GPU to prefer, in any case; empty: the fastest one",

@@ -29,6 +29,11 @@ export const runFlags = {
   out: flag("runs", "folder of all runs"),
   fresh: flag(false, "start anew beside a run of this name, under the next number"),
   json: flag(false, "last line of stdout: the results as one JSON object"),
+  workspace: flag("", "also log to this workspace of Comet; the key is CALA_COMET_API_KEY or --api-key"),
+  apiKey: flag(
+    "",
+    "key of Comet; other users of the machine can see a command line, the variable they cannot",
+  ),
   logEvery: flag(50, "steps between two lines of progress where stderr is no terminal", {
     integer: true,
     min: 1,

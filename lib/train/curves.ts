@@ -4,6 +4,7 @@ import { writeFileAtomic } from "../io/atomic.ts";
 import { readCsv } from "../io/csv.ts";
 import { type JsonRecord, readJsonl } from "../io/jsonl.ts";
 import { linePlots, type Panel, type Series, seriesOf } from "../report/plot.ts";
+import { stepLines } from "./log.ts";
 import { readBefore } from "./results.ts";
 
 /** Points a loss curve has at most: single steps scatter too much to be read beside each other. */
@@ -16,7 +17,7 @@ const MAX_POINTS = 200;
  * @throws {ConfigError} If no step is logged yet, or the npm packages do not load.
  */
 export async function curvesOf(folder: string): Promise<string> {
-  const { records } = await readJsonl(`${folder}/log.jsonl`);
+  const records = stepLines((await readJsonl(`${folder}/log.jsonl`)).records);
   if (records.length === 0) throw new ConfigError(`${folder}: no steps are logged, there is nothing to draw`);
   const validations = await readCsv(`${folder}/validation_metrics.csv`);
   const before = (await readBefore(folder))?.val?.composed;
@@ -36,7 +37,9 @@ export async function curvesOf(folder: string): Promise<string> {
 /** Each term of the log, averaged over windows of equal width. A window without a finite value leaves a gap. */
 function lossCurves(records: readonly JsonRecord[]): { terms: Series[]; width: number } {
   const width = Math.ceil(records.length / MAX_POINTS);
-  const names = Object.keys(records[0] ?? {}).filter((name) => !["step", "epoch", "skipped"].includes(name));
+  const names = Object.keys(records[0] ?? {}).filter((name) =>
+    !["step", "epoch", "lr", "skipped"].includes(name)
+  );
   const means = Array.from({ length: Math.ceil(records.length / width) }, (_, w): JsonRecord => {
     const window = records.slice(w * width, (w + 1) * width);
     const mean = (name: string) => {

@@ -2,6 +2,7 @@
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runCommand } from "../core/command.ts";
+import { env } from "../core/env.ts";
 import { ConfigError, DataError } from "../core/errors.ts";
 import { type FlagSpecs, type FlagValues, helpText, parseFlags } from "../core/flags.ts";
 import { type Gpu, openDevice } from "../gpu/device.ts";
@@ -10,6 +11,7 @@ import { State } from "../plan/state.ts";
 import type { RunResult } from "../report/table.ts";
 import type { ExperimentData } from "./batch.ts";
 import { Checkpoints } from "./checkpoint.ts";
+import { cometAccount } from "./comet.ts";
 import {
   type ConfigOf,
   type ExperimentFlags,
@@ -65,12 +67,17 @@ export class Experiment {
         fix: "flags begin with --; --help lists them",
       });
     }
-    const { name, out, fresh, json, logEvery } = values as FlagValues<typeof runFlags>;
+    const { name, out, fresh, json, logEvery, ...flags } = values as FlagValues<typeof runFlags>;
     const config = this.configFrom(values);
+    const comet = cometAccount({
+      workspace: flags.workspace,
+      apiKey: flags.apiKey || (flags.workspace && env("CALA_COMET_API_KEY")),
+      url: env("CALA_COMET_URL"),
+    });
     let path: string | undefined;
     {
       using progress = new Progress();
-      path = await this.run({ out, config, name, isFresh: fresh }, { logEvery, signal, progress });
+      path = await this.run({ out, config, name, isFresh: fresh }, { logEvery, signal, progress, comet });
     }
     if (path === undefined) return;
     const result = await readResults(path);

@@ -9,19 +9,38 @@ export interface StepRecord {
   /** Epochs finished before this step. */
   readonly epoch: number;
   readonly terms: Readonly<Record<string, number>>;
+  /** Learning rate of the optimiser's first group: the released code schedules that one. */
+  readonly lr?: number;
   /** True if a gradient was not finite: the step changed nothing. */
   readonly isSkipped: boolean;
 }
+
+/** Where a run is logged besides its folder. Its methods return at once and do not throw. */
+export interface LogMirror {
+  steps(records: readonly StepRecord[]): void;
+  epoch(place: { step: number; epoch: number }, loss: number): void;
+  validation(place: { step: number; epoch: number }, metrics: Recalls): void;
+}
+
+/** The lines of `log.jsonl` that are of steps; the others are of validations and name their split. */
+export const stepLines = (records: readonly JsonRecord[]): JsonRecord[] =>
+  records.filter(({ split }) => split === undefined);
 
 /** The files of one run. A record never stands in them twice: what a checkpoint does not cover is cut before going on. */
 export class RunLog {
   readonly #folder: string;
   readonly #stepsPerEpoch: number;
+  readonly #mirror?: LogMirror;
   /** Steps of the epoch that is not finished. */
   #epoch: StepRecord[] = [];
 
-  constructor(folder: string, { stepsPerEpoch }: { stepsPerEpoch: number }) {
+  constructor(
+    folder: string,
+    { stepsPerEpoch }: { stepsPerEpoch: number },
+    { mirror }: { mirror?: LogMirror } = {},
+  ) {
     this.#folder = folder;
+    this.#mirror = mirror;
     this.#stepsPerEpoch = stepsPerEpoch;
   }
 
@@ -33,13 +52,14 @@ export class RunLog {
     }
     const { records } = await readJsonl(this.#path("log.jsonl"));
     const begun = step - step % this.#stepsPerEpoch;
-    this.#epoch = records.map(fromJson).filter((record) => record.step > begun);
+    this.#epoch = stepLines(records).map(fromJson).filter((record) => record.step > begun);
   }
 
   /** Adds steps, in order; writes a row of `train_metrics.csv` for each epoch that they finish. */
   async steps(records: readonly StepRecord[]): Promise<void> {
     if (records.length === 0) return;
     await appendJsonl(this.#path("log.jsonl"), ...records.map(toJson));
+    this.#mirror?.steps(records);
     for (const record of records) {
       this.#epoch.push(record);
       if (record.step % this.#stepsPerEpoch === 0) await this.finishEpoch();
@@ -53,19 +73,18 @@ export class RunLog {
     if (!last) return;
     const mean = (term: string) => counted.reduce((sum, { terms }) => sum + terms[term], 0) / counted.length;
     const { loss: _, ...others } = last.terms;
-    // The released name of the mean loss; batches are of one size, so the mean over steps is that over triplets.
-    const row: CsvRow = { epoch: last.epoch, step: last.step, train_epoch_loss: mean("loss") };
+    // The released columns come first; batches are of one size, so the mean over steps is that over triplets.
+    const row: CsvRow = { epoch: last.epoch, train_epoch_loss: mean("loss"), step: last.step };
     for (const term of Object.keys(others)) row[term] = mean(term);
     await appendCsv(this.#path("train_metrics.csv"), row);
+    this.#mirror?.epoch(last, mean("loss"));
   }
 
-  /** Adds a row of `validation_metrics.csv`. */
-  async validation(place: { step: number; epoch: number }, metrics: Recalls): Promise<void> {
-    await appendCsv(this.#path("validation_metrics.csv"), {
-      epoch: place.epoch,
-      step: place.step,
-      ...metrics,
-    });
+  /** Adds a row of `validation_metrics.csv`, and the same to `log.jsonl`. */
+  async validation({ step, epoch }: { step: number; epoch: number }, metrics: Recalls): Promise<void> {
+    await appendJsonl(this.#path("log.jsonl"), { step, epoch, split: "val", ...metrics });
+    await appendCsv(this.#path("validation_metrics.csv"), { epoch, ...metrics, step });
+    this.#mirror?.validation({ step, epoch }, metrics);
   }
 
   #path(name: string): string {
@@ -74,14 +93,15 @@ export class RunLog {
 }
 
 /** Terms beside step and epoch; JSON has no NaN and writes null. */
-const toJson = ({ step, epoch, terms, isSkipped }: StepRecord): JsonRecord => ({
+const toJson = ({ step, epoch, terms, lr, isSkipped }: StepRecord): JsonRecord => ({
   step,
   epoch,
+  ...(lr === undefined ? {} : { lr }),
   ...terms,
   ...(isSkipped ? { skipped: true } : {}),
 });
 
-function fromJson({ step, epoch, skipped, ...terms }: JsonRecord): StepRecord {
+function fromJson({ step, epoch, lr: _, skipped, ...terms }: JsonRecord): StepRecord {
   const numbers = Object.entries(terms).map((
     [name, value],
   ) => [name, typeof value === "number" ? value : NaN]);

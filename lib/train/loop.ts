@@ -138,13 +138,14 @@ const placeOf = (step: number, { loader }: TrainingSession): CheckpointPlace => 
 /** `kernels/adamw.wgsl` writes the status: values not finite, steps skipped, steps skipped in a row. */
 function recordOf(
   { index, values }: ResultRow,
-  { loader }: TrainingSession,
+  session: TrainingSession,
 ): { record: StepRecord; skippedInRow: number } {
   const { [STATUS]: [, , skippedInRow], ...terms } = values;
   return {
     record: {
       step: index + 1,
-      epoch: loader.stateAt(index).epoch,
+      epoch: session.loader.stateAt(index).epoch,
+      lr: session.learningRates(index)[0],
       terms: Object.fromEntries(Object.entries(terms).map(([name, [value]]) => [name, value])),
       isSkipped: skippedInRow > 0,
     },

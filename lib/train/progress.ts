@@ -30,10 +30,11 @@ export class Progress {
     this.#lastMs = performance.now();
   }
 
-  /** A line that the next one replaces. Without a terminal it appears if it `isMilestone`, or after a silence. */
+  /** A line that the next one replaces; one that `isMilestone` stays. Without a terminal others appear after a silence. */
   live(text: string, { isMilestone = false } = {}): void {
+    if (isMilestone) return this.note(text);
     if (!this.#isTerminal) {
-      if (isMilestone || performance.now() - this.#lastMs >= this.#maxSilenceMs) this.note(text);
+      if (performance.now() - this.#lastMs >= this.#maxSilenceMs) this.note(text);
       return;
     }
     this.#clear();

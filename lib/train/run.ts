@@ -63,6 +63,7 @@ export interface RunRequest {
 export class RunFolder implements Disposable {
   readonly path: string;
   readonly name: string;
+  readonly experiment: string;
   readonly configHash: string;
   readonly #request: RunRequest;
   readonly #lock: FolderLock;
@@ -77,6 +78,7 @@ export class RunFolder implements Disposable {
   ) {
     this.path = path;
     this.name = name;
+    this.experiment = request.experiment;
     this.configHash = configHash(request.experiment, request.config);
     this.#request = request;
     this.#lock = lock;

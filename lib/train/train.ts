@@ -5,6 +5,8 @@ import { sizeOf } from "../core/shape.ts";
 import { openDevice } from "../gpu/device.ts";
 import { type CheckpointPlace, Checkpoints } from "./checkpoint.ts";
 import { criterion, Evaluator, metricsOf, perfectRanks } from "./evaluate.ts";
+import type { CometAccount } from "./comet.ts";
+import { openMirror } from "./comet_run.ts";
 import type { TrainingConfig } from "./config.ts";
 import { saveCurves } from "./curves.ts";
 import type { Experiment } from "./experiment.ts";
@@ -22,6 +24,8 @@ export interface RunOptions {
   readonly logEvery: number;
   readonly signal: AbortSignal;
   readonly progress: Progress;
+  /** Also log there. */
+  readonly comet?: CometAccount;
 }
 
 /**
@@ -31,7 +35,7 @@ export interface RunOptions {
  */
 export async function trainRun(
   experiment: Experiment,
-  { run, config, logEvery, signal, progress }: RunOptions,
+  { run, config, logEvery, signal, progress, comet }: RunOptions,
 ): Promise<boolean> {
   const context = contextOf(progress, signal);
   using gpu = await openDevice(); // first: without one, nobody has to wait for the data
@@ -61,7 +65,8 @@ export async function trainRun(
       `${formatCount(count)} parameters, ${formatBytes(session.state.bytes)} with gradients and moments; ` +
       `${formatCount(session.loader.triplets.length)} triplets, ${totalSteps} steps`,
   );
-  const log = new RunLog(run.path, session.loader);
+  await using mirror = comet && await openMirror(comet, run, config, progress);
+  const log = new RunLog(run.path, session.loader, { mirror });
   await log.resume(start);
 
   let best = (await checkpoints.bestScore())?.value ?? -Infinity;

@@ -7,6 +7,7 @@ const record = (step: number, isSkipped = false): StepRecord => ({
   step,
   epoch: Math.floor((step - 1) / 3),
   terms: { loss: isSkipped ? NaN : step, contrastive: Math.fround(step / 3) },
+  lr: 0.5,
   isSkipped,
 });
 
@@ -33,8 +34,10 @@ Deno.test("RunLog writes a line a step, a row an epoch, and leaves skipped steps
   const folder = await Deno.makeTempDir();
   await write(folder);
   const [lines, train, validation] = await files(folder);
-  strictEqual(lines.length, 7);
-  deepStrictEqual(lines[2], { step: 3, epoch: 0, loss: null, contrastive: 1, skipped: true });
+  strictEqual(lines.length, 8);
+  deepStrictEqual(lines[2], { step: 3, epoch: 0, lr: 0.5, loss: null, contrastive: 1, skipped: true });
+  deepStrictEqual(lines[4], { step: 4, epoch: 1, split: "val", "R@1": 12.5 });
+  deepStrictEqual(Object.keys(train[0]).slice(0, 2), ["epoch", "train_epoch_loss"]); // the released columns
   deepStrictEqual(train.map((row) => [row.epoch, row.step, row.train_epoch_loss]), [["0", "3", "1.5"], [
     "1",
     "6",

@@ -1,15 +1,16 @@
 import { strictEqual } from "node:assert/strict";
 import { Progress } from "../../lib/train/progress.ts";
 
-Deno.test("Progress replaces its live line on a terminal and keeps notes", () => {
+Deno.test("Progress replaces its live line on a terminal and keeps notes and milestones", () => {
   let text = "";
   const progress = new Progress({ isTerminal: true, write: (t) => text += t });
   progress.live("one");
   progress.live("two");
   progress.note("kept");
   progress.live("three");
+  progress.live("step 50", { isMilestone: true });
   progress[Symbol.dispose]();
-  strictEqual(text, "one\r\x1b[2Ktwo\r\x1b[2Kkept\nthree\r\x1b[2K");
+  strictEqual(text, "one\r\x1b[2Ktwo\r\x1b[2Kkept\nthree\r\x1b[2Kstep 50\n");
 });
 
 Deno.test("Progress writes plain lines elsewhere, and of live ones the milestones", () => {

@@ -102,7 +102,6 @@ export class Blip2 implements Encoders {
   }
 
   encode(batch: TripletBatch, { tac, hca }: HeadsRead): Encoded {
-    // References and targets go through the stem and the visual copy together: fewer, larger launches.
     const [reference, target] = this.#tokens([batch.reference, batch.target]);
     const images = tac ? [batch.target, batch.reference] : [batch.target];
     const tokens = tac ? [target, reference] : [target];
@@ -148,8 +147,10 @@ export class Blip2 implements Encoders {
     if (this.#train === "multi" && images.every((image) => image.embeds)) {
       return images.map((image) => image.embeds);
     }
-    const encode = (x: Tensor) => this.visual.image(this.#normalised(this.visual, x), { rows });
-    return together(tokens, (x) => scope("visual", () => encode(x)));
+    const encode = (x: Tensor) =>
+      scope("visual", () => this.visual.image(this.#normalised(this.visual, x), { rows }));
+    // A store's tokens are large: those of two batches of 64 joined would pass the 128 MiB that a binding has at least.
+    return this.stem ? together(tokens, encode) : tokens.map(encode);
   }
 
   /** Only query token 0 of the multimodal copy is ever read: by the sum, by ARTEMIS, and by HCA. `[B, 1, D]` */
@@ -185,7 +186,7 @@ function firstRow(x: Tensor): Tensor {
   return reshape(L === 1 ? x : slice(x, 1, 0, 1), [B, D]);
 }
 
-/** Applies `encode` to the batches as one, and cuts its result at the same places. */
+/** Applies `encode` to the batches as one, and cuts its result at the same places: fewer, larger launches. */
 function together(parts: readonly Tensor[], encode: (x: Tensor) => Tensor): Tensor[] {
   if (parts.length === 1) return [encode(parts[0])];
   const y = encode(concat(parts, 0));

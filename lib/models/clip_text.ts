@@ -15,7 +15,7 @@ import { add, sub, zeros } from "../ops/elementwise.ts";
 import { matmul } from "../ops/matmul.ts";
 import { concat, reshape, slice } from "../ops/movement.ts";
 import { type Param, param, type Tensor } from "../tensor/tensor.ts";
-import { scope } from "../tensor/trace.ts";
+import { scope, segment } from "../tensor/trace.ts";
 
 /** Sizes of the text transformer. */
 export interface ClipTextConfig {
@@ -105,7 +105,7 @@ export class ClipText {
     }
     const embedded = add(this.token_embedding.forward(ids), this.positional_embedding);
     const x = this.transformer.resblocks.reduce(
-      (h, block, i) => scope(`resblocks.${i}`, () => block.forward(h)),
+      (h, block, i) => scope(`resblocks.${i}`, () => segment(() => block.forward(h))),
       embedded,
     );
     const sequence = this.ln_final.forward(x);

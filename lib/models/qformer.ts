@@ -16,7 +16,7 @@ import { dropout } from "../ops/dropout.ts";
 import { add, ones } from "../ops/elementwise.ts";
 import { concat, expand, slice } from "../ops/movement.ts";
 import { type Param, param, type Tensor } from "../tensor/tensor.ts";
-import { isTraining, scope } from "../tensor/trace.ts";
+import { isTraining, scope, segment } from "../tensor/trace.ts";
 import { type LayerContext, QFormerLayer, type QFormerLayerConfig } from "./qformer_layer.ts";
 
 /** Sizes of a Q-Former. */
@@ -172,7 +172,10 @@ export class QFormer {
     const last = encoder.layer.length - 1;
     return encoder.layer.reduce(
       (h, layer, i) =>
-        scope(`layer.${i}`, () => layer.forward(h, i === last ? { ...context, rows } : context)),
+        scope(
+          `layer.${i}`,
+          () => segment(() => layer.forward(h, i === last ? { ...context, rows } : context)),
+        ),
       x,
     );
   }

@@ -4,9 +4,10 @@ import { ConfigError } from "../core/errors.ts";
 import { type DType, type Shape, showShape } from "../core/shape.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { input, type Param, type Tensor, type TensorData } from "../tensor/tensor.ts";
+import { recompute } from "../tensor/recompute.ts";
 import { trace } from "../tensor/trace.ts";
 import { describePlan } from "./debug.ts";
-import { lower, type LowerOptions } from "./lower.ts";
+import { lower, type Lowered, type LowerOptions } from "./lower.ts";
 import { Plan, type PlanOptions, type StepInfo } from "./plan.ts";
 import { State } from "./state.ts";
 import { dtypeOf } from "./values.ts";
@@ -32,6 +33,8 @@ export interface CompileOptions
   readonly state?: State;
   /** True: dropout drops. */
   readonly isTraining?: boolean;
+  /** Computes the inner values of segments again for the gradients instead of keeping them. */
+  readonly recompute?: boolean;
   /** Keeps every value until the next run, for `Plan.firstNonFinite`: more memory. Default: `CALA_CHECK_FINITE`. */
   readonly keepValues?: boolean;
 }
@@ -54,10 +57,12 @@ export async function compile(
     label = fn.name || "plan",
     seed = 0,
     guardBytes = 0,
+    recompute: isRecomputed,
     keepValues = env("CALA_CHECK_FINITE") === 1,
   } = options;
   const { outputs, results, lowered } = traceAndLower(fn, specs, {
     isTraining,
+    recompute: isRecomputed,
     noReuse: keepValues || guardBytes > 0,
     target: { deviceClass: gpu.deviceClass, subgroupLanes: gpu.subgroupLanes },
   });
@@ -87,23 +92,33 @@ export async function compile(
 export function inspect(
   fn: TraceFunction,
   specs: InputSpecs,
-  { isTraining = false }: { isTraining?: boolean } = {},
-): { params: ReadonlySet<Param>; traced: Traced } {
-  const { traced, lowered } = traceAndLower(fn, specs, { isTraining });
-  return { params: lowered.params, traced };
+  options: LowerOptions & TraceOptions = {},
+): { params: ReadonlySet<Param>; traced: Traced; lowered: Lowered } {
+  const { traced, lowered } = traceAndLower(fn, specs, options);
+  return { params: lowered.params, traced, lowered };
 }
+
+type TraceOptions = Pick<CompileOptions, "isTraining" | "recompute">;
 
 function traceAndLower(
   fn: TraceFunction,
   specs: InputSpecs,
-  { isTraining, ...options }: LowerOptions & { isTraining: boolean },
+  { isTraining, recompute: isRecomputed = false, ...options }: LowerOptions & TraceOptions,
 ) {
   const inputs = Object.fromEntries(
     Object.entries(specs).map(([name, { shape, dtype = "f32" }]) => [name, input(name, { shape, dtype })]),
   );
   const traced = trace(() => fn(inputs), { isTraining });
-  const { outputs = {}, results = {} } = traced.result;
-  const lowered = lower(traced, [...Object.values(outputs), ...Object.values(results)], options);
+  const roots = [traced.result.outputs, traced.result.results].flatMap((record) =>
+    Object.values(record ?? {})
+  );
+  const { effects, replace } = isRecomputed
+    ? recompute(traced, roots)
+    : { ...traced, replace: (t: Tensor) => t };
+  const replaceAll = (record: Readonly<Record<string, Tensor>> = {}) =>
+    Object.fromEntries(Object.entries(record).map(([name, t]) => [name, replace(t)]));
+  const outputs = replaceAll(traced.result.outputs), results = replaceAll(traced.result.results);
+  const lowered = lower({ effects }, [...Object.values(outputs), ...Object.values(results)], options);
   return { traced: traced.result, outputs, results, lowered };
 }
 

@@ -1,7 +1,7 @@
 /** From a trace to a list of launches, with a place for every value. Plain data: no GPU. */
 import { GpuError } from "../core/errors.ts";
 import { bytesOf, showShape } from "../core/shape.ts";
-import { anyDevice, type Cost, type Dispatch, type Node, type Target } from "../tensor/op.ts";
+import { anyDevice, type Cost, type Dispatch, type Node, storageOf, type Target } from "../tensor/op.ts";
 import { type Effect, reachable, type Trace } from "../tensor/trace.ts";
 import type { Param, Tensor, TensorData } from "../tensor/tensor.ts";
 import { planMemory } from "./memory.ts";
@@ -43,13 +43,6 @@ export interface Lowered {
   place(tensor: Tensor): Place;
 }
 
-/** The value whose bytes a tensor shows: itself, or what it is a view of. */
-export function storageOf(tensor: Tensor): Tensor {
-  let t = tensor;
-  while (t.source.kind === "op" && t.source.node.op.isView) t = t.source.node.inputs[0];
-  return t;
-}
-
 /** Options of `lower`. */
 export interface LowerOptions {
   /** A slab of its own for every value: for the sentinels of tests and the search for the first NaN. */
@@ -64,7 +57,7 @@ export interface LowerOptions {
  * @param roots What must still be there at the end of the step: outputs and results.
  */
 export function lower(
-  trace: Trace<unknown>,
+  trace: Pick<Trace<unknown>, "effects">,
   roots: readonly Tensor[],
   { noReuse = false, target = anyDevice }: LowerOptions = {},
 ): Lowered {

@@ -21,7 +21,9 @@ const align = (bytes: number): number => Math.max(256, Math.ceil(bytes / 256) * 
 
 /**
  * Gives each interval a whole slab: two intervals that share a step never share a slab.
- * Steps in order; the smallest free slab that is large enough, else the largest free one, grown; else a new one.
+ * Largest first: each goes to the smallest slab that is free for all of its life, else to a new one.
+ *
+ * Source: Pisarchyk and Lee, "Efficient memory management for deep neural net inference" (2020), greedy by size.
  *
  * @example Usage
  * ```ts
@@ -31,38 +33,54 @@ const align = (bytes: number): number => Math.max(256, Math.ceil(bytes / 256) * 
  */
 export function planMemory(intervals: readonly Interval[]): MemoryPlan {
   const order = intervals.map((_, i) => i).sort((a, b) =>
-    intervals[a].first - intervals[b].first || intervals[b].bytes - intervals[a].bytes || a - b
+    align(intervals[b].bytes) - align(intervals[a].bytes) || intervals[a].first - intervals[b].first || a - b
   );
   const slabOf = new Array<number>(intervals.length).fill(-1);
-  const slabs: number[] = [];
-  const free = new Set<number>();
-  // Intervals in use, by last step.
-  const busy: number[] = [];
-  let live = 0, peakBytes = 0;
+  const slabs: number[] = [], lives: Lives[] = [];
   for (const i of order) {
-    const { bytes, first } = intervals[i];
-    for (let k = busy.length - 1; k >= 0; k--) {
-      const j = busy[k];
-      if (intervals[j].last >= first) continue;
-      free.add(slabOf[j]);
-      live -= align(intervals[j].bytes);
-      busy.splice(k, 1);
+    let slab = slabs.length - 1; // the smallest so far
+    while (slab >= 0 && !lives[slab].add(intervals[i])) slab--;
+    if (slab < 0) {
+      slab = slabs.push(align(intervals[i].bytes)) - 1;
+      lives.push(new Lives(intervals[i]));
     }
-    const need = align(bytes);
-    let best = -1;
-    for (const slab of free) {
-      if (best < 0) best = slab;
-      else if (
-        slabs[best] < need ? slabs[slab] > slabs[best] : slabs[slab] >= need && slabs[slab] < slabs[best]
-      ) best = slab;
-    }
-    if (best < 0) best = slabs.push(need) - 1;
-    free.delete(best);
-    slabs[best] = Math.max(slabs[best], need);
-    slabOf[i] = best;
-    busy.push(i);
-    live += need;
-    peakBytes = Math.max(peakBytes, live);
+    slabOf[i] = slab;
   }
-  return { slabOf, slabs, peakBytes };
+  return { slabOf, slabs, peakBytes: peakOf(intervals) };
+}
+
+/** The lives of a slab's values, in order of time. */
+class Lives {
+  readonly #list: Interval[];
+
+  constructor(one: Interval) {
+    this.#list = [one];
+  }
+
+  /** Adds a life unless it shares a step with another. */
+  add(one: Interval): boolean {
+    const list = this.#list;
+    let low = 0, high = list.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (list[middle].last < one.first) low = middle + 1;
+      else high = middle;
+    }
+    if (low < list.length && list[low].first <= one.last) return false;
+    list.splice(low, 0, one);
+    return true;
+  }
+}
+
+/** Largest sum of bytes that are alive in one step. */
+function peakOf(intervals: readonly Interval[]): number {
+  const change = new Map<number, number>();
+  const add = (step: number, bytes: number) => change.set(step, (change.get(step) ?? 0) + bytes);
+  for (const { bytes, first, last } of intervals) {
+    add(first, align(bytes));
+    add(last + 1, -align(bytes));
+  }
+  let live = 0, peak = 0;
+  for (const [, bytes] of [...change].sort(([a], [b]) => a - b)) peak = Math.max(peak, live += bytes);
+  return peak;
 }

@@ -3,7 +3,7 @@ import { ShapeError } from "../core/errors.ts";
 import { sameShape, showShape, sizeOf } from "../core/shape.ts";
 import type { Node } from "./op.ts";
 import type { Tensor } from "./tensor.ts";
-import { reachable, scope } from "./trace.ts";
+import { gradientPass, reachable, scope } from "./trace.ts";
 
 /** The two graph builders that the pass needs; `lib/ops` provides them. */
 export interface GradBuilders {
@@ -29,16 +29,41 @@ export function backward(
   if (sizeOf(loss.shape) !== 1) {
     throw new ShapeError(`a gradient needs a loss of one element, got ${showShape(loss.shape)}`);
   }
+  return gradientPass(() => pullback(new Map([[loss, ones(loss)]]), wrt, sum));
+}
+
+/**
+ * Gradients with respect to `wrt` of whatever has `seeds` as its gradients with respect to their keys: the reverse pass
+ * from the middle of a graph.
+ *
+ * @throws {Error} If the path passes an op without a gradient (named in the message).
+ */
+export const backwardFrom = (
+  seeds: ReadonlyMap<Tensor, Tensor>,
+  wrt: Iterable<Tensor>,
+  { sum }: Pick<GradBuilders, "sum">,
+): Map<Tensor, Tensor> => gradientPass(() => pullback(seeds, wrt, sum));
+
+function pullback(
+  seeds: ReadonlyMap<Tensor, Tensor>,
+  wrt: Iterable<Tensor>,
+  sum: GradBuilders["sum"],
+): Map<Tensor, Tensor> {
   const wanted = new Set(wrt);
-  const nodes = reachable([loss]);
-  // Forward sweep: which tensors lie on a path from `wrt` to the loss.
+  const nodes = reachable(seeds.keys());
+  // Forward sweep: which tensors lie on a path from `wrt` to the seeds.
   const active = new Set<Tensor>(wanted);
   for (const node of nodes) {
     if (node.inputs.some((x) => active.has(x))) node.outputs.forEach((y) => active.add(y));
   }
 
   const terms = new Map<Tensor, Tensor[]>();
-  if (active.has(loss)) terms.set(loss, [ones(loss)]);
+  for (const [y, dy] of seeds) {
+    if (!sameShape(y.shape, dy.shape)) {
+      throw new ShapeError(`a gradient is ${showShape(dy.shape)}, its tensor ${showShape(y.shape)}`);
+    }
+    if (active.has(y)) terms.set(y, [dy]);
+  }
   const total = (x: Tensor): Tensor | undefined => {
     const list = terms.get(x);
     if (!list) return undefined;

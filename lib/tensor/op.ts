@@ -2,7 +2,7 @@
 import { GpuError, isUserError } from "../core/errors.ts";
 import type { TensorSpec } from "../core/shape.ts";
 import { Tensor } from "./tensor.ts";
-import { scopePath } from "./trace.ts";
+import { currentPart, type Part, scopePath } from "./trace.ts";
 
 /** A WGSL file: its name (for messages) and its text. */
 export interface Kernel {
@@ -84,6 +84,7 @@ export interface Node {
   readonly attrs: unknown;
   /** Module path at the call, for messages and profiles. */
   readonly scope: string;
+  readonly part: Part;
 }
 
 /** Checks nothing at run time; fixes the type of `attrs`. */
@@ -94,7 +95,15 @@ let nextId = 0;
 /** Puts a node into the graph. Shape errors get the module path, or the first named parameter, as their place. */
 export function applyNode<A>(op: OpDef<A>, inputs: readonly Tensor[], attrs: A): Node {
   const outputs: Tensor[] = [];
-  const node: Node = { id: nextId++, op: op as OpDef<unknown>, inputs, outputs, attrs, scope: scopePath() };
+  const node: Node = {
+    id: nextId++,
+    op: op as OpDef<unknown>,
+    inputs,
+    outputs,
+    attrs,
+    scope: scopePath(),
+    part: currentPart(),
+  };
   try {
     op.outputs(inputs, attrs).forEach((spec, index) =>
       outputs.push(new Tensor(spec, { kind: "op", node, index }))
@@ -116,6 +125,13 @@ export function apply(op: OpDef<undefined>, inputs: readonly Tensor[]): Tensor;
 export function apply<A>(op: OpDef<A>, inputs: readonly Tensor[], attrs: A): Tensor;
 export function apply<A>(op: OpDef<A>, inputs: readonly Tensor[], attrs?: A): Tensor {
   return applyNode(op, inputs, attrs as A).outputs[0];
+}
+
+/** The value whose bytes a tensor shows: itself, or what it is a view of. */
+export function storageOf(tensor: Tensor): Tensor {
+  let t = tensor;
+  while (t.source.kind === "op" && t.source.node.op.isView) t = t.source.node.inputs[0];
+  return t;
 }
 
 const MAX_GROUPS = 65_535;

@@ -21,10 +21,18 @@ export interface Trace<R> {
   readonly isTraining: boolean;
 }
 
+/**
+ * The part of the step that a node belongs to: a segment of the forward pass by its number, the reverse pass, or none.
+ * Only `recompute` asks.
+ */
+export type Part = number | "gradient" | undefined;
+
 interface Context {
   readonly isTraining: boolean;
   readonly effects: Effect[];
   sites: number;
+  segments: number;
+  part: Part;
 }
 
 let context: Context | undefined;
@@ -46,7 +54,7 @@ export function scope<R>(name: string, fn: () => R): R {
 /** Runs `fn` once on symbolic tensors and records its effects. */
 export function trace<R>(fn: () => R, { isTraining = false }: { isTraining?: boolean } = {}): Trace<R> {
   const outer = context;
-  context = { isTraining, effects: [], sites: 0 };
+  context = { isTraining, effects: [], sites: 0, segments: 0, part: undefined };
   try {
     const result = fn();
     return { result, effects: context.effects, isTraining };
@@ -63,6 +71,29 @@ export const nextSite = (): number => {
   if (!context) throw new Error("random numbers need a trace: call the op inside compile or evaluate");
   return context.sites++;
 };
+
+/** The part that nodes made now belong to. */
+export const currentPart = (): Part => context?.part;
+
+function inPart<R>(part: (context: Context) => Part, fn: () => R): R {
+  if (!context) return fn();
+  const here = context, outer = here.part;
+  here.part = part(here);
+  try {
+    return fn();
+  } finally {
+    here.part = outer;
+  }
+}
+
+/**
+ * Marks what `fn` builds as a segment: with `recompute` its inner values are computed again for the gradients instead of
+ * being kept. A segment within a segment, or within the reverse pass, is part of it.
+ */
+export const segment = <R>(fn: () => R): R => inPart((c) => c.part ?? c.segments++, fn);
+
+/** Marks what `fn` builds as the reverse pass. */
+export const gradientPass = <R>(fn: () => R): R => inPart(() => "gradient", fn);
 
 /** Records an effect. */
 export function addEffect(effect: Effect): void {

@@ -20,6 +20,13 @@ export const trainingFlags = {
     },
   ),
   bestBy: flag("R@10", "the composed validation metric that picks the best checkpoint"),
+  memory: flag(
+    "plain",
+    "how a step keeps to its memory: recompute computes each layer twice instead of keeping it",
+    {
+      choices: ["plain", "recompute"],
+    },
+  ),
   tableFrom: flag("last", "the checkpoint that the table is made from", { choices: ["last", "best"] }),
 };
 
@@ -52,6 +59,7 @@ export type TrainingConfig = StoredConfig & {
   readonly batchSize: number;
   readonly evalEvery: number;
   readonly bestBy: string;
+  readonly memory: "plain" | "recompute";
   readonly tableFrom: "last" | "best";
 };
 

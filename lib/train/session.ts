@@ -151,6 +151,7 @@ export class TrainingSession implements Disposable {
       label: "training step",
       state: this.state,
       isTraining: true,
+      recompute: config.memory === "recompute",
       seed,
       onProgress: (done, total) => context.progress(`compiling kernels ${done}/${total}`),
     });

@@ -36,6 +36,18 @@ Deno.test("planMemory() runs a chain in two slabs", () => {
   strictEqual(plan.total, plan.peakBytes);
 });
 
+Deno.test("planMemory() reuses large slabs for large values, whatever came between", () => {
+  // Layers of one large and many small values, that die in between: as in a step that computes its layers again.
+  const layers = Array.from({ length: 20 }, (_, layer) =>
+    Array.from({ length: 10 }, (_, i) => ({
+      bytes: 256 * (i === 0 ? 1000 : 1 + (7 * i + layer) % 40),
+      first: 10 * layer + i,
+      last: 10 * layer + 9 + i,
+    }))).flat();
+  const plan = check(layers);
+  ok(plan.total <= 1.1 * plan.peakBytes, `${plan.total} for ${plan.peakBytes}`);
+});
+
 Deno.test("planMemory() of nothing is nothing", () => {
   deepStrictEqual(planMemory([]), { slabOf: [], slabs: [], peakBytes: 0 });
 });

@@ -127,7 +127,22 @@ export { Artemis, artemisFrame } from "./lib/cala/frames/artemis.ts";
 export { Combiner, combinerFrame, type CombinerOptions } from "./lib/cala/frames/combiner.ts";
 
 // Data.
-export type { Dataset, DatasetImage, Split, SplitName, Triplet } from "./lib/data/triplet.ts";
+export type {
+  Dataset,
+  DatasetImage,
+  LeftOut,
+  Missing,
+  MissingQuery,
+  Split,
+  SplitName,
+  Triplet,
+} from "./lib/data/triplet.ts";
+export { DATASET_KINDS, type DatasetKind, type DatasetOptions, openDataset } from "./lib/data/open.ts";
+export { type FashionIqOptions, openFashionIq } from "./lib/data/fashioniq.ts";
+export { openCirr } from "./lib/data/cirr.ts";
+export { openFolder } from "./lib/data/folder.ts";
+export type { OpenOptions } from "./lib/data/named.ts";
+export type { OnProgress } from "./lib/core/progress.ts";
 export type { ImageField, ImageSource } from "./lib/data/image_source.ts";
 export { FeatureStore, type OpenFeatures, openFeatureStore } from "./lib/data/feature_store.ts";
 export type { FeatureSettings, StoreDType } from "./lib/data/feature_layout.ts";

@@ -71,9 +71,12 @@ export class Random {
   nextU32(): number {
     return this.at(this.#position++);
   }
-  /** Uniform in [0, 1), 24 bits, exact in f32. */
+  /** The number at position `index` of the stream, uniform in [0, 1): 24 bits, exact in f32. */
+  uniformAt(index: number): number {
+    return (this.at(index) >>> 8) / 2 ** 24;
+  }
   nextUniform(): number {
-    return (this.nextU32() >>> 8) / 2 ** 24;
+    return this.uniformAt(this.#position++);
   }
   /** Uniform integer in [0, n). */
   nextInt(n: number): number {

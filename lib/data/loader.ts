@@ -75,7 +75,10 @@ export interface TrainBatch extends TextBatch {
 export interface TrainOptions extends TextOptions {
   batchSize: number;
   seed: number;
-  /** The text of a triplet, from its captions and a number in [0, 1) that is drawn anew at each step. */
+  /**
+   * The text of a triplet, from its captions and a number in [0, 1). The number is drawn anew in each epoch, by (seed,
+   * epoch, position of the triplet): the batch size does not change it.
+   */
   caption?: (captions: readonly string[], u: number) => string;
   /** Largest shift of the pictures in pixels, in all directions. Default 0. */
   maxShift?: number;
@@ -124,9 +127,12 @@ export class TrainLoader {
     const { epoch, index } = this.stateAt(step);
     const { batchSize, seed, caption = singleCaption, maxShift = 0 } = this.options;
     const chosen = this.#permutation(epoch).subarray(index * batchSize, (index + 1) * batchSize);
-    const triplets = [...chosen].map((i) => this.triplets[i]);
-    const captionRandom = new Random(seed, `caption${step}`), shiftRandom = new Random(seed, `shift${step}`);
-    const captions = triplets.map((triplet) => caption(triplet.captions, captionRandom.nextUniform()));
+    const triplets = Array.from(chosen, (i) => this.triplets[i]);
+    const captionRandom = new Random(seed, `caption${epoch}`), shiftRandom = new Random(seed, `shift${step}`);
+    const captions = Array.from(
+      chosen,
+      (i) => caption(this.triplets[i].captions, captionRandom.uniformAt(i)),
+    );
     const offset = () => shiftRandom.nextInt(2 * maxShift + 1) - maxShift;
     return {
       step,

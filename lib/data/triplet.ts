@@ -6,6 +6,8 @@ export interface Triplet {
   readonly reference: number;
   /** The answer; null where a test split keeps it secret. */
   readonly target: number | null;
+  /** Where there are several right answers: all of them, `target` among them. */
+  readonly targets?: readonly number[];
   /** What is to change: one text, or FashionIQ's two. */
   readonly captions: readonly string[];
   /** CIRR's six look-alikes, with the reference and the target among them; their order says nothing. */
@@ -25,6 +27,15 @@ export interface Split {
   readonly gallery: readonly number[];
   /** Where each category has a gallery of its own (FashionIQ): a query is ranked in that of its category. */
   readonly galleries?: Readonly<Record<string, readonly number[]>>;
+  /** What is missing, by category (`""` where there are none): with it, Recall is known only within an interval. */
+  readonly leftOut?: Readonly<Record<string, LeftOut>>;
+}
+
+/** What a split lacks because files are missing. */
+export interface LeftOut {
+  readonly queries: number;
+  /** Of the gallery. */
+  readonly images: number;
 }
 
 /** The sides of a data set. */
@@ -51,6 +62,29 @@ export interface Dataset {
   readonly splits: Readonly<Record<SplitName, Split>>;
   /** SHA-256 of the content: equal hashes, equal data. */
   readonly hash: string;
+  /** True where images become RGB before they are padded and resized (FashionIQ), not after (CIRR, quirk Q29). */
+  readonly convertRgbFirst?: boolean;
+  /** True where a query's reference stays in the ranking (FashionIQ). */
+  readonly keepsReference?: boolean;
+  /** What was left out because an image has no file, by name. How much of each split: `Split.leftOut`. */
+  readonly missing?: Missing;
   /** The data set's own vocabulary, where it has one. */
   readonly vocabulary?: Tokenizer;
+}
+
+/** Names of what was left out. */
+export interface Missing {
+  /** The images without a file. */
+  readonly images: readonly string[];
+  /** The queries that need one of them as reference or target. */
+  readonly queries: readonly MissingQuery[];
+}
+
+/** A query that was left out. */
+export interface MissingQuery {
+  readonly split: SplitName;
+  /** Where it stands: annotation file and entry. */
+  readonly where: string;
+  readonly reference: string;
+  readonly targets: readonly string[];
 }

@@ -42,3 +42,37 @@ export function keyPlaces(text: string): Map<string, number> {
   }
   return outermost;
 }
+
+/** A path into JSON: keys and positions in lists, from the outside. */
+export type JsonPath = readonly (string | number)[];
+
+/**
+ * Where every value begins.
+ *
+ * @param text JSON that `JSON.parse` has accepted.
+ * @returns The character, by the value's path as JSON: `["a",2]`.
+ *
+ * @example Usage
+ * ```ts
+ * if (valuePlaces('{"a": [0, 1, {"b": 2}]}').get('["a",2,"b"]') !== 19) throw new Error("valuePlaces");
+ * ```
+ */
+export function valuePlaces(text: string): Map<string, number> {
+  const places = new Map<string, number>();
+  const path: (string | number)[] = []; // of the value that comes next: one part an open container
+  const add = (at: number) => places.set(JSON.stringify(path), at);
+  for (
+    const { 0: token, 1: colon, index } of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\],]|[^\s{}[\],":]+/g)
+  ) {
+    const last = path.length - 1, position = path[last];
+    if (token === "{" || token === "[") {
+      add(index);
+      path.push(token === "[" ? 0 : "");
+    } else if (token === "}" || token === "]") path.pop();
+    else if (token === ",") {
+      if (typeof position === "number") path[last] = position + 1;
+    } else if (colon !== undefined) path[last] = JSON.parse(token.slice(0, token.length - colon.length));
+    else add(index);
+  }
+  return places;
+}

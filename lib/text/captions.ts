@@ -7,7 +7,10 @@
  */
 export const cleanCaption = (caption: string): string => caption.replace(/^[.?, ]+|[.?, ]+$/g, "");
 
-/** Python's `capitalize`: the first character to upper case and all the others to lower case. */
+/**
+ * Python's `capitalize`: the first character to upper case and all the others to lower case. It differs where a letter has a
+ * title case of its own (Georgian, ǆ, Greek with an iota below): no caption of FashionIQ begins with one.
+ */
 export function capitalize(text: string): string {
   const [first = ""] = text;
   const [head = "", ...tail] = first.toUpperCase(); // one character can become two: "ß" is "Ss"
@@ -23,7 +26,7 @@ const join = (first: string, second: string): string =>
  * Quirk Q25: `u` of exactly 0.25, 0.5 or 0.75 falls into the last branch. Kept.
  *
  * @param captions The two captions of the triplet.
- * @param u Uniform in [0, 1), drawn anew for each sample and step.
+ * @param u Uniform in [0, 1), drawn anew for each triplet and epoch.
  *
  * @example Usage
  * ```ts

@@ -67,7 +67,22 @@ Deno.test("TrainLoader draws one shift for the references and one for the target
   });
 });
 
-Deno.test("TrainLoader draws the caption of two-caption triplets at each step, in all four ways", () => {
+Deno.test("TrainLoader draws the caption by (seed, epoch, triplet), whatever the batch size", () => {
+  const textsOf = (batchSize: number, epoch: number) => {
+    const loader = new TrainLoader(TRIPLETS, { ...OPTIONS, batchSize, caption: fashionIqTrainCaption });
+    const texts = new Map<number, string>();
+    for (let i = 0; i < loader.stepsPerEpoch; i++) {
+      const { references, captions } = loader.batchAt(epoch * loader.stepsPerEpoch + i);
+      references.forEach((reference, b) => texts.set(reference, captions[b]));
+    }
+    return [...texts].sort(([a], [b]) => a - b);
+  };
+  assert.equal(textsOf(23, 3).length, 23);
+  assert.deepEqual(textsOf(1, 3), textsOf(23, 3));
+  assert.notDeepEqual(textsOf(1, 4), textsOf(1, 3));
+});
+
+Deno.test("TrainLoader draws the caption of two-caption triplets at each epoch, in all four ways", () => {
   const one: Triplet[] = [{ reference: 0, target: 1, captions: ["red.", "blue."] }];
   const loader = new TrainLoader(one, { ...OPTIONS, batchSize: 1, caption: fashionIqTrainCaption });
   const texts = Array.from({ length: 40 }, (_, step) => loader.batchAt(step).captions[0]);

@@ -181,7 +181,7 @@ export async function writeMiniFolder(dir: string): Promise<void> {
     const triplets = Array.from({ length: MINI_TRIPLETS }, (_, k) => {
       const [reference, target] = pairOf(k);
       const caption = `now a ${colourOf(target)} ${formOf(target)}`;
-      if (split !== "val") return { reference: names[reference], target: names[target], caption };
+      if (split !== "val") return { reference: names[reference], target: names[target], captions: [caption] };
       const other = k % 6 === 5 ? k - 5 : k + 1; // of the same form
       const group = [reference, target, other, 20, 21, 22].map((i) => names[i]);
       return {

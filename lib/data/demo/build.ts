@@ -1,4 +1,5 @@
 /** Builds the demo from its npm packages: draws, removes equal pictures, derives, splits, tokenizes. */
+import type { OnProgress } from "../../core/progress.ts";
 import { sha256Hex } from "../../io/atomic.ts";
 import { CompactVocabulary, wordPiece } from "../../text/wordpiece.ts";
 import { shrink, svgRenderer } from "../image.ts";
@@ -13,9 +14,6 @@ export type DemoSize = 32 | 64;
 /** Both sizes come from this drawing, so that both remove the same pictures and have the same triplets. */
 const DRAWN_SIZE = 64;
 const DRAWN_AT_ONCE = 4; // fastest of 2, 4, 8 on two cores: 12 s for all
-
-/** Where a long build is. */
-export type OnProgress = (progress: { what: string; done: number; total: number }) => void;
 
 /** The demo as plain data. */
 export interface BuiltDemo {

@@ -1,8 +1,9 @@
 /** The demo data set: built once into a cache, then opened with Deno alone. */
 import { join } from "node:path";
 import { ConfigError, DataError } from "../../core/errors.ts";
+import type { OnProgress } from "../../core/progress.ts";
 import { sha256Hex } from "../../io/atomic.ts";
-import { buildDemo, type DemoSize, type OnProgress } from "./build.ts";
+import { buildDemo, type DemoSize } from "./build.ts";
 import { readEmojiPackages } from "./emoji.ts";
 import { OPTIONAL_RULES, type OptionalRule } from "./rules.ts";
 import { type Demo, readDemo, writeDemo } from "./store.ts";

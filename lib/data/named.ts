@@ -1,0 +1,197 @@
+/** A data set as its annotations have it, by names; and the `Dataset` that it becomes, by positions. */
+import { DataError } from "../core/errors.ts";
+import type { OnProgress } from "../core/progress.ts";
+import { sha256Hex } from "../io/atomic.ts";
+import type { Annotation } from "./annotations.ts";
+import { missingFiles } from "./image_files.ts";
+import type { Dataset, LeftOut, MissingQuery, Split, SplitName, Triplet } from "./triplet.ts";
+
+/** The sides in the order in which images and hash have them. */
+export const SPLIT_NAMES = ["train", "val", "test"] as const satisfies readonly SplitName[];
+
+/** A triplet by image names. */
+export interface NamedTriplet {
+  /** Its entry, for errors. */
+  readonly at: Annotation;
+  readonly reference: string;
+  /** The right answers, the first is `Triplet.target`; none where they are secret. */
+  readonly targets: readonly string[];
+  readonly captions: readonly string[];
+  readonly group?: readonly string[];
+  readonly category?: string;
+  readonly pairId?: string | number;
+}
+
+/** A split by image names. */
+export interface NamedSplit {
+  readonly triplets: readonly NamedTriplet[];
+  /** By category; one gallery for all queries has the key `""`. */
+  readonly galleries: ReadonlyMap<string, readonly string[]>;
+  /** The file that lists a category's gallery, for errors. */
+  readonly galleryFile: (category: string) => string;
+}
+
+/** A data set by image names. */
+export interface NamedDataset {
+  readonly name: string;
+  /** Where an image's file should be. */
+  readonly pathOf: (name: string) => string;
+  /** The image folders that were looked for. */
+  readonly imageFolders: readonly string[];
+  readonly splits: Readonly<Record<SplitName, NamedSplit>>;
+  readonly convertRgbFirst?: boolean;
+  readonly keepsReference?: boolean;
+}
+
+/** What opening a data set takes, whichever it is. */
+export interface OpenOptions {
+  /** Splits to open. Default: those that the folder has. */
+  readonly splits?: readonly SplitName[];
+  /** Leave out what a missing image belongs to, and say so in the data set. Default: a missing image is an error. */
+  readonly skipMissing?: boolean;
+  /** Do not look for the images' files at all: for work on names and captions. */
+  readonly annotationsOnly?: boolean;
+  readonly onProgress?: OnProgress;
+}
+
+/** A split that is not there. */
+export const NO_SPLIT: NamedSplit = { triplets: [], galleries: new Map(), galleryFile: () => "" };
+
+/** The gallery that a query is ranked in: that of its category, or the one that all share. */
+export const galleryKey = ({ galleries }: NamedSplit, { category }: NamedTriplet): string =>
+  galleries.has("") ? "" : category ?? "";
+
+/** Queries whose target, or whose group, the gallery lacks: ranked there, they would count as if nobody could find them. */
+export function* galleryErrors({ splits }: NamedDataset): Generator<DataError> {
+  for (const split of SPLIT_NAMES.map((name) => splits[name])) {
+    const sets = new Map([...split.galleries].map(([key, names]) => [key, new Set(names)]));
+    for (const triplet of split.triplets) {
+      const key = galleryKey(split, triplet), gallery = sets.get(key);
+      const wanted = { target: triplet.targets, "group member": triplet.group ?? [] };
+      for (const [what, names] of Object.entries(wanted)) {
+        const lost = names.find((name) => !gallery?.has(name));
+        if (lost === undefined) continue;
+        yield triplet.at.error(
+          `has the ${what} "${lost}", which is not in the gallery of ${gallery?.size ?? 0} images`,
+          `the gallery is that of ${split.galleryFile(key)}: is it of the same split? get both files anew`,
+        );
+        break;
+      }
+    }
+  }
+}
+
+/** All images that galleries and triplets name, in that order, each once. */
+export function imageNames({ splits }: NamedDataset): string[] {
+  const names = new Set<string>();
+  for (const { triplets, galleries } of SPLIT_NAMES.map((name) => splits[name])) {
+    for (const gallery of galleries.values()) for (const name of gallery) names.add(name);
+    for (const { reference, targets, group = [] } of triplets) {
+      names.add(reference);
+      for (const name of targets) names.add(name);
+      for (const name of group) names.add(name);
+    }
+  }
+  return [...names];
+}
+
+/**
+ * Checks that every target is in its gallery and every image has a file, and numbers the images.
+ *
+ * @throws {DataError} If a target is not in its gallery, an image has no file (without `skipMissing`), or nothing is left.
+ */
+export async function toDataset(named: NamedDataset, options: OpenOptions = {}): Promise<Dataset> {
+  const { skipMissing = false, annotationsOnly = false, onProgress } = options;
+  for (const error of galleryErrors(named)) throw error;
+  const all = imageNames(named);
+  if (all.length === 0) {
+    throw new DataError(`${named.name}: no triplets and no images`, {
+      fix: "name the folder of a whole data set",
+    });
+  }
+  const missing = annotationsOnly ? new Set<string>() : await missingFiles(all, named.pathOf, onProgress);
+  if (missing.size > 0 && (!skipMissing || missing.size === all.length)) {
+    throw missingError(named, all, missing);
+  }
+
+  const images = all.filter((name) => !missing.has(name));
+  const numbers = new Map(images.map((name, i) => [name, i]));
+  const queries: MissingQuery[] = [];
+  const entries = SPLIT_NAMES.map((name) =>
+    [name, numbered(name, named.splits[name], numbers, queries)] as const
+  );
+  const splits = Object.fromEntries(entries) as Record<SplitName, Split>;
+  const { name, pathOf, convertRgbFirst, keepsReference } = named;
+  return {
+    name,
+    images: images.map((image) => annotationsOnly ? { name: image } : { name: image, path: pathOf(image) }),
+    splits,
+    hash: sha256Hex(JSON.stringify([name, images, splits])),
+    ...convertRgbFirst && { convertRgbFirst },
+    ...keepsReference && { keepsReference },
+    ...missing.size > 0 && { missing: { images: [...missing], queries } },
+  };
+}
+
+/** A split by positions, without what needs an image that has none; the queries among it are added to `lost`. */
+function numbered(
+  name: SplitName,
+  split: NamedSplit,
+  numbers: ReadonlyMap<string, number>,
+  lost: MissingQuery[],
+): Split {
+  const isThere = (image: string) => numbers.has(image);
+  const positions = (names: readonly string[]) => names.flatMap((image) => numbers.get(image) ?? []);
+  const leftOut: Record<string, { -readonly [K in keyof LeftOut]: LeftOut[K] }> = {};
+  const galleries: Record<string, number[]> = {};
+  for (const [key, names] of split.galleries) {
+    galleries[key] = positions(names);
+    leftOut[key] = { queries: 0, images: names.length - galleries[key].length };
+  }
+  const triplets: Triplet[] = [];
+  for (const triplet of split.triplets) {
+    const { at, reference, targets, captions, group, category, pairId } = triplet;
+    if (![reference, ...targets].every(isThere)) {
+      lost.push({ split: name, where: at.where, reference, targets });
+      leftOut[galleryKey(split, triplet)].queries++;
+      continue;
+    }
+    const [target = null, ...others] = positions(targets);
+    triplets.push({
+      reference: positions([reference])[0],
+      target,
+      ...target !== null && others.length > 0 && { targets: [target, ...others] },
+      captions,
+      ...group && { group: positions(group) },
+      ...category !== undefined && { category },
+      ...pairId !== undefined && { pairId },
+    });
+  }
+  const isIncomplete = Object.values(leftOut).some(({ queries, images }) => queries > 0 || images > 0);
+  return {
+    triplets,
+    gallery: [...new Set(Object.values(galleries).flat())],
+    ...!split.galleries.has("") && split.galleries.size > 0 && { galleries },
+    ...isIncomplete && { leftOut },
+  };
+}
+
+function missingError(named: NamedDataset, all: readonly string[], missing: ReadonlySet<string>): DataError {
+  const first = [...missing].slice(0, 3).map((name) => named.pathOf(name)).join("\n");
+  const queries = SPLIT_NAMES.map((name) => {
+    const affected = named.splits[name].triplets.filter(({ reference, targets }) =>
+      [reference, ...targets].some((image) => missing.has(image))
+    );
+    return affected.length > 0 ? [`${affected.length} of ${name}`] : [];
+  }).flat();
+  const needed = queries.length > 0 ? `; queries that need them: ${queries.join(", ")}` : "";
+  const none = missing.size === all.length;
+  return new DataError(`${named.name}: ${missing.size} of ${all.length} images have no file${needed}`, {
+    where: none
+      ? `looked for images in\n${named.imageFolders.join("\n")}`
+      : first + (missing.size > 3 ? "\n..." : ""),
+    fix: none
+      ? "put the images there: the README says where to get them"
+      : `get them, or pass --skip-missing to leave them out; "deno task data" lists them all`,
+  });
+}

@@ -17,7 +17,7 @@ const layers: Record<string, readonly string[]> = {
   nn: ["ops", "tensor", "core"],
   models: ["nn", "ops", "tensor", "io", "core"],
   cala: ["models", "nn", "ops", "tensor", "core"],
-  vision: ["models", "data", "io", "core"],
+  vision: ["models", "data", "io", "core", "gpu/device.ts"], // is there a GPU in hardware
   report: ["metrics", "data", "io", "core"],
   train: ["plan", "ops", "tensor", "nn", "data", "metrics", "report", "io", "core", "gpu/device.ts"], // a run opens its device
 };

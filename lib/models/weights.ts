@@ -18,8 +18,14 @@ export interface KeyReport {
 }
 
 /** Compares a file's tensors with a module's parameters; reads no values. */
-export function compareKeys(tensors: ReadonlyMap<string, TensorInfo>, module: object): KeyReport {
-  const own = byKey(module, "");
+export const compareKeys = (tensors: ReadonlyMap<string, TensorInfo>, module: object): KeyReport =>
+  compareShapes(tensors, byKey(module, ""));
+
+/** The same with what a model takes, by key. */
+export function compareShapes(
+  tensors: ReadonlyMap<string, TensorInfo>,
+  own: ReadonlyMap<string, { readonly shape: Shape }>,
+): KeyReport {
   const used: string[] = [], missing = new Map<string, Shape>();
   const misshaped = new Map<string, { file: Shape; model: Shape }>();
   for (const [key, { shape }] of own) {
@@ -52,7 +58,8 @@ export function loadWeights(file: WeightsFile, model: string, ...modules: readon
   return reports;
 }
 
-function checkReport({ used, missing, misshaped }: KeyReport, name: string, model: string): void {
+/** Lets pass what a model can be loaded from. @throws {DataError} If a key is missing or of another shape. */
+export function checkReport({ used, missing, misshaped }: KeyReport, name: string, model: string): void {
   const where =
     `${name}: ${used.length} keys fit ${model}, ${missing.size} are missing, ${misshaped.size} misshaped`;
   for (const [key, shapes] of misshaped) {

@@ -11,12 +11,14 @@ import { optimizer } from "./optimizer.ts";
 import { images } from "./preprocess.ts";
 import type { Runner } from "./runner.ts";
 import { trajectories } from "./trajectory.ts";
+import { vision } from "./vision.ts";
 
 /** Every operation that can be compared. */
 export const runners: Readonly<Record<string, Runner>> = {
   ...elementary,
   ...attention,
   ...encoders,
+  ...vision,
   ...cala,
   ...optimizer,
   ...trajectories,

@@ -1,0 +1,148 @@
+/** A frozen vision backbone: pixels in, features out. */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { env } from "../core/env.ts";
+import { ShapeError } from "../core/errors.ts";
+import { sizeOf } from "../core/shape.ts";
+import type { ImageField } from "../data/image_source.ts";
+import { sha256Hex, writeFileAtomic } from "../io/atomic.ts";
+import { bytesOfTensor, type WeightsFile } from "../io/stored_tensor.ts";
+import { checkReport, compareShapes } from "../models/weights.ts";
+import type { Graph } from "./graph.ts";
+import { type VisionModel, VisionWeights } from "./keys.ts";
+import { encodeModel, type OnnxProto, weightBytes, weightPieces } from "./onnx.ts";
+import { importVisionPackages } from "./packages.ts";
+import { resnet } from "./resnet.ts";
+import { openSession, resolveProvider, type VisionProvider } from "./runtime.ts";
+import { vit } from "./vit.ts";
+
+/** Architectures by the encoder that they belong to. */
+const MODELS = { blip2: vit, clip: resnet } as const;
+
+/** Options of `openBackbone`. */
+export interface BackboneOptions {
+  /** The checkpoint; it is not read again once the backbone is open. */
+  readonly weights: WeightsFile;
+  /** `blip2`: LAVIS's CLIP ViT. `clip`: CLIP's ModifiedResNet. */
+  readonly arch: keyof typeof MODELS;
+  readonly provider?: VisionProvider;
+  /** Attention heads; default: as many as the width has 64s. */
+  readonly heads?: number;
+  /** Where packages and models are kept; default `CALA_CACHE`. */
+  readonly cacheDir?: string;
+  /** Told what takes time. */
+  readonly onProgress?: (message: string) => void;
+}
+
+/** A frozen backbone. */
+export interface Backbone extends AsyncDisposable {
+  /** What it gives of an image: `tokens [N + 1, W]` before `ln_vision`; or `map [C, H, W]` and `pooled [D]`. */
+  readonly fields: Readonly<Record<string, ImageField>>;
+  /** Side of the square images, in pixels: `S`. */
+  readonly imageSize: number;
+  /** SHA-256 of the tensors that it is made of, with their keys, shapes and dtypes. */
+  readonly hash: string;
+  /** What runs it: never `auto`. */
+  readonly provider: Exclude<VisionProvider, "auto">;
+  /**
+   * Features of normalised pixels `[B, 3, S, S]`, by field: `[B, ...]`, one image after another. An image's features
+   * do not depend on the others of its batch.
+   *
+   * @throws {ShapeError} If the pixels are not whole images.
+   */
+  run(pixels: Float32Array): Promise<Record<string, Float32Array<ArrayBuffer>>>;
+  dispose(): Promise<void>;
+}
+
+/**
+ * Opens the frozen backbone of a checkpoint. All sizes are those of the file's shapes. The model is written once, as
+ * ONNX, into the cache folder.
+ *
+ * @throws {DataError} If a key is missing, misshaped or damaged.
+ * @throws {ConfigError} If onnxruntime cannot be installed, or does not have the provider.
+ *
+ * @example Usage
+ * ```ts ignore
+ * using weights = await openWeights("RN50x4.pt");
+ * await using backbone = await openBackbone({ weights, arch: "clip" });
+ * const { map, pooled } = await backbone.run(pixels); // [B, 2560, 9, 9], [B, 640]
+ * ```
+ */
+export async function openBackbone(
+  { weights, arch, provider = "auto", heads, cacheDir = env("CALA_CACHE"), onProgress }: BackboneOptions,
+): Promise<Backbone> {
+  const model = MODELS[arch](weights, heads);
+  checkReport(compareShapes(weights.tensors, model.keys), weights.name, model.title);
+  const graph = model.graph(new VisionWeights(weights));
+  const chosen = await resolveProvider(provider);
+  const hash = hashOf(weights, model);
+  const { proto, runtime, libraryFolder } = await importVisionPackages({ cacheDir, onProgress });
+  const path = await written(graph, proto, `${arch}-${hash}`, { cacheDir, onProgress });
+  const session = await openSession(runtime, path, chosen, libraryFolder);
+  const { imageSize } = model, imageShape = [3, imageSize, imageSize];
+  const dispose = () => session.dispose();
+  return {
+    fields: Object.fromEntries(
+      Object.entries(model.fields).map(([name, shape]) => [name, { shape, dtype: "f32" as const }]),
+    ),
+    imageSize,
+    hash,
+    provider: chosen,
+    run(pixels) {
+      const B = pixels.length / sizeOf(imageShape);
+      if (B === 0 || !Number.isInteger(B)) {
+        throw new ShapeError(`${pixels.length} pixels are no batch [B, ${imageShape.join(", ")}]`);
+      }
+      return session.run("image", pixels, [B, ...imageShape]);
+    },
+    dispose,
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+/** The hash of a model's tensors, in the order of their keys. */
+function hashOf(weights: WeightsFile, { keys }: VisionModel): string {
+  const hash = createHash("sha256");
+  for (const key of [...keys.keys()].sort()) {
+    const tensor = weights.read(key);
+    hash.update(`${key} ${tensor.dtype} ${tensor.shape.join("x")}\n`);
+    hash.update(bytesOfTensor(tensor));
+  }
+  return hash.digest("hex");
+}
+
+/**
+ * The model's path: written, if this graph of these tensors is not there yet. The weights are first, so a model that is
+ * there is whole.
+ */
+async function written(
+  graph: Graph,
+  proto: OnnxProto,
+  tensorsHash: string,
+  { cacheDir, onProgress }: { cacheDir: string; onProgress?: (message: string) => void },
+): Promise<string> {
+  // The same tensors in another graph, of another version of this toolkit, are another file.
+  const draft = encodeModel(proto, graph, "");
+  const name = `${graph.name}-${sha256Hex(`${sha256Hex(draft)} ${tensorsHash}`).slice(0, 16)}`;
+  const folder = join(cacheDir, "vision"), path = join(folder, `${name}.onnx`);
+  const sizeBytes = weightBytes(graph);
+  if (
+    await sizeOfFile(path) !== undefined && await sizeOfFile(join(folder, `${name}.weights`)) === sizeBytes
+  ) {
+    return path;
+  }
+  onProgress?.(`writing the backbone as ONNX, ${Math.ceil(sizeBytes / 1e6)} MB: ${path}`);
+  await Deno.mkdir(folder, { recursive: true });
+  await writeFileAtomic(join(folder, `${name}.weights`), weightPieces(graph));
+  await writeFileAtomic(path, encodeModel(proto, graph, `${name}.weights`));
+  return path;
+}
+
+async function sizeOfFile(path: string): Promise<number | undefined> {
+  try {
+    return (await Deno.stat(path)).size;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,98 @@
+/** Runs ONNX models by onnxruntime, on the provider that is asked for. */
+import { ConfigError, GpuError } from "../core/errors.ts";
+import type { Shape } from "../core/shape.ts";
+import { openDevice } from "../gpu/device.ts";
+
+/** What is used of the npm package `onnxruntime-node`. */
+export interface OnnxRuntime {
+  readonly Tensor: new (type: "float32", data: Float32Array, dims: Shape) => RuntimeTensor;
+  readonly InferenceSession: {
+    create(path: string, options: Readonly<Record<string, unknown>>): Promise<RuntimeSession>;
+  };
+  listSupportedBackends(): readonly { readonly name: string; readonly bundled: boolean }[];
+}
+
+interface RuntimeTensor {
+  readonly data: ArrayBufferView;
+  readonly dims: Shape;
+  dispose(): void;
+}
+
+interface RuntimeSession {
+  run(feeds: Readonly<Record<string, RuntimeTensor>>): Promise<Readonly<Record<string, RuntimeTensor>>>;
+  release(): Promise<void>;
+}
+
+/** Values of `--vision-provider`: `webgpu` is any vendor's GPU. */
+export const VISION_PROVIDERS = ["auto", "cpu", "webgpu", "cuda", "coreml", "dml"] as const;
+export type VisionProvider = (typeof VISION_PROVIDERS)[number];
+
+/** A model, ready to run. */
+export interface Session {
+  /** Feeds `[B, ...]` and gives every output by its name. */
+  run(name: string, data: Float32Array, shape: Shape): Promise<Record<string, Float32Array<ArrayBuffer>>>;
+  dispose(): Promise<void>;
+}
+
+/** What `auto` stands for on this machine: `webgpu` where there is a GPU in hardware, else `cpu`. */
+export async function resolveProvider(provider: VisionProvider): Promise<Exclude<VisionProvider, "auto">> {
+  if (provider !== "auto") return provider;
+  try {
+    using gpu = await openDevice();
+    return gpu.isSoftware ? "cpu" : "webgpu";
+  } catch (error) {
+    if (error instanceof GpuError) return "cpu"; // no adapter at all
+    throw error;
+  }
+}
+
+/**
+ * Opens a model.
+ *
+ * On the CPU the same model and images give the same bits, whatever the number of threads.
+ *
+ * @param libraryFolder Where onnxruntime looks for libraries that it does not bundle.
+ * @throws {ConfigError} If this build of onnxruntime does not have the provider, or lacks its libraries.
+ */
+export async function openSession(
+  runtime: OnnxRuntime,
+  path: string,
+  provider: Exclude<VisionProvider, "auto">,
+  libraryFolder: string,
+): Promise<Session> {
+  const backends = runtime.listSupportedBackends(), backend = backends.find(({ name }) => name === provider);
+  if (!backend) {
+    const { os, arch } = Deno.build;
+    throw new ConfigError(
+      `--vision-provider ${provider}: onnxruntime-node has no ${provider} on ${os} ${arch}`,
+      {
+        where: `it has ${backends.map(({ name }) => name).join(", ")}`,
+        fix: "use --vision-provider auto: any vendor's GPU by WebGPU, else the CPU",
+      },
+    );
+  }
+  const session = await runtime.InferenceSession.create(path, {
+    executionProviders: [provider],
+    graphOptimizationLevel: "all",
+    executionMode: "sequential",
+    logSeverityLevel: 3, // errors only
+  }).catch((cause) => {
+    throw new ConfigError(`--vision-provider ${provider} cannot be used`, {
+      where: String(cause instanceof Error ? cause.message : cause).split("\n", 1)[0],
+      fix: backend.bundled
+        ? "use --vision-provider cpu"
+        : `put its libraries, of onnxruntime's own build of this version, into ${libraryFolder}, and what they ` +
+          "need on the system; or use --vision-provider webgpu, which needs only the GPU's driver",
+      cause,
+    });
+  });
+  return {
+    async run(name, data, shape) {
+      const results = await session.run({ [name]: new runtime.Tensor("float32", data, shape) });
+      return Object.fromEntries(
+        Object.entries(results).map(([output, { data }]) => [output, data as Float32Array<ArrayBuffer>]),
+      );
+    },
+    dispose: () => session.release(),
+  };
+}

@@ -120,7 +120,7 @@ export type { Encoded, Encoders, HeadsRead, QueryFeats } from "./lib/models/enco
 export { Hca, type HeadOptions } from "./lib/cala/hca.ts";
 export { Tac } from "./lib/cala/tac.ts";
 export { type CalaHeads, calaHeads, type CalaHeadsOptions } from "./lib/cala/heads.ts";
-export { type CalaLogits, calaLoss, type CalaTerms, type CalaWeights } from "./lib/cala/loss.ts";
+export { type CalaLogits, calaLoss, type CalaTerms, type CalaWeights, paperLoss } from "./lib/cala/loss.ts";
 export type { CalaFrame, FrameOptions } from "./lib/cala/frames/frame.ts";
 export { sumFrame } from "./lib/cala/frames/sum.ts";
 export { Artemis, artemisFrame } from "./lib/cala/frames/artemis.ts";
@@ -154,6 +154,19 @@ export { type StoredTokens, TokenTable } from "./lib/text/token_table.ts";
 export { fashionIqEvalCaption, fashionIqTrainCaption, singleCaption } from "./lib/text/captions.ts";
 
 // Training.
+
+// The released experiments.
+export {
+  blip2Flags,
+  clipFlags,
+  combinerFlags,
+  type ReleasedDataset,
+  type TrainedFrame,
+} from "./lib/released/flags.ts";
+export { openReleasedData, type StoreData, type StoreFlags } from "./lib/released/data.ts";
+export { openFirstStage } from "./lib/released/first_stage.ts";
+export { checkEmbedsDim, openReleasedWeights } from "./lib/released/weights.ts";
+export { combinerOptimizer, type OptimizerFlags, releasedOptimizer } from "./lib/released/optimizer.ts";
 export { type Experiment, experiment } from "./lib/train/experiment.ts";
 export type { ExperimentFunctions, LossTerms, Model, RunContext } from "./lib/train/session.ts";
 export type { ExperimentData } from "./lib/train/batch.ts";

@@ -26,6 +26,8 @@ export type CalaTerms = {
   readonly contrastive: Tensor;
   /** HCA's cross entropy; absent without HCA. */
   readonly reasoning?: Tensor;
+  /** TAC's own cross entropy, where it has one: `paperLoss`. */
+  readonly aligning?: Tensor;
 };
 
 /**
@@ -61,6 +63,33 @@ export function calaLoss(logits: CalaLogits, { tacWeight, hcaWeight }: CalaWeigh
     contrastive,
     reasoning,
   };
+}
+
+/**
+ * `loss = CE(matching) + h·CE(hca) + w·CE(tac)`: the sum of three losses that the paper writes, where the released code
+ * blends. The paper's weights could not be read: these are not they.
+ *
+ * @throws {ConfigError} If a weight is not in [0, 1], or a head's logits are missing.
+ */
+export function paperLoss(
+  { matching, tac, hca }: CalaLogits,
+  { tacWeight, hcaWeight }: CalaWeights,
+): CalaTerms {
+  checkWeight("tacWeight", tacWeight);
+  checkWeight("hcaWeight", hcaWeight);
+  const term = (name: string, logits: Tensor | undefined, weight: number) => {
+    if (weight === 0) return undefined;
+    if (!logits) {
+      throw new ConfigError(`${name}Weight is ${weight}, but there are no ${name.toUpperCase()} logits`);
+    }
+    return crossEntropy(logits);
+  };
+  const contrastive = crossEntropy(matching);
+  const reasoning = term("hca", hca, hcaWeight), aligning = term("tac", tac, tacWeight);
+  let loss = contrastive;
+  if (reasoning) loss = add(loss, scale(reasoning, hcaWeight));
+  if (aligning) loss = add(loss, scale(aligning, tacWeight));
+  return { loss, contrastive, ...(reasoning ? { reasoning } : {}), ...(aligning ? { aligning } : {}) };
 }
 
 function checkWeight(name: string, weight: number) {

@@ -13,6 +13,10 @@ export interface FlagSpec<T extends string | number | boolean = string | number 
   readonly integer?: boolean;
   readonly min?: number;
   readonly max?: number;
+  /** Other names on the command line, without the dashes. */
+  readonly also?: readonly string[];
+  /** Values of other flags that come with a value of this one, unless they are given themselves. */
+  readonly sets?: Readonly<Record<string, Readonly<Record<string, string | number | boolean>>>>;
 }
 
 /** Flags by their name in code (`tacWeight`); the command line has them in kebab-case (`--tac-weight`). */
@@ -50,14 +54,18 @@ type FlagOptions = Omit<FlagSpec, "default" | "help" | "choices">;
 export function flag<const C extends string | number>(
   value: NoInfer<C>,
   help: string,
-  options: { choices: readonly C[] },
+  options: { choices: readonly C[] } & Pick<FlagSpec, "also" | "sets">,
 ): FlagSpec<C> & { choices: readonly C[] };
 /** A number, with its limits. */
 export function flag(value: number, help: string, options?: FlagOptions): FlagSpec<number>;
 /** A text. */
-export function flag(value: string, help: string): FlagSpec<string>;
+export function flag(value: string, help: string, options?: Pick<FlagSpec, "also">): FlagSpec<string>;
 /** A switch: `--name` or `--no-name`. */
-export function flag(value: boolean, help: string): FlagSpec<boolean>;
+export function flag(
+  value: boolean,
+  help: string,
+  options?: Pick<FlagSpec, "also" | "sets">,
+): FlagSpec<boolean>;
 export function flag(
   value: string | number | boolean,
   help: string,
@@ -93,9 +101,38 @@ function isAllowed(spec: FlagSpec, value: unknown): boolean {
 
 function parseValue(name: string, spec: FlagSpec, text: string): string | number {
   const isNumber = typeof spec.default === "number" && text.trim() !== "";
-  const value = isNumber ? Number(text) : text;
+  // Choices may be written in any case: the released code's CIRR and fashionIQ are so.
+  const choice = spec.choices?.find((c) => String(c).toLowerCase() === text.toLowerCase());
+  const value = choice ?? (isNumber ? Number(text) : text);
   if (isAllowed(spec, value)) return value;
   throw wrongValue(name, spec, text);
+}
+
+/**
+ * The values of flags with those that others bring along: `--preset paper` its learning rate.
+ *
+ * @param given Those that were chosen; all others are at their defaults.
+ *
+ * @example Usage
+ * ```ts
+ * const specs = {
+ *   lr: flag(5e-6, "learning rate"),
+ *   preset: flag("readme", "whose settings", { choices: ["readme", "paper"], sets: { paper: { lr: 1e-5 } } }),
+ * };
+ * if (withDefaults(specs, { preset: "paper" }).lr !== 1e-5) throw new Error("a preset");
+ * if (withDefaults(specs, { preset: "paper", lr: 1 }).lr !== 1) throw new Error("what is given holds");
+ * ```
+ */
+export function withDefaults(
+  specs: FlagSpecs,
+  given: Readonly<Record<string, string | number | boolean>>,
+): Record<string, string | number | boolean> {
+  const values = Object.fromEntries(Object.entries(specs).map(([name, spec]) => [name, spec.default]));
+  for (const [name, { sets }] of Object.entries(specs)) {
+    Object.assign(values, sets?.[String(given[name] ?? values[name])]);
+  }
+  for (const name of Object.keys(specs)) values[name] = given[name] ?? values[name];
+  return values;
 }
 
 /**
@@ -140,7 +177,11 @@ export function checkFlagValues(specs: FlagSpecs, values: Readonly<Record<string
  * ```
  */
 export function parseFlags<S extends FlagSpecs>(specs: S, argv: readonly string[]): ParsedFlags<S> {
-  const byFlag = new Map(Object.keys(specs).map((name) => [kebabCase(name), name]));
+  const byFlag = new Map(
+    Object.entries(specs).flatMap(([name, { also = [] }]) =>
+      [kebabCase(name), ...also].map((text) => [text, name])
+    ),
+  );
   const options: Record<string, { type: "string" | "boolean"; short?: string }> = {
     help: { type: "boolean", short: "h" },
   };
@@ -159,12 +200,10 @@ export function parseFlags<S extends FlagSpecs>(specs: S, argv: readonly string[
   });
 
   const values: Record<string, string | number | boolean> = {};
-  for (const [name, spec] of Object.entries(specs)) values[name] = spec.default;
-  const parsed: ParsedFlags<S> = {
-    values: values as FlagValues<S>,
-    positionals: [],
+  const parsed = {
+    positionals: [] as string[],
     help: false,
-    given: new Set(),
+    given: new Set<keyof S & string>(),
   };
   for (const token of tokens) {
     if (token.kind === "positional") parsed.positionals.push(token.value);
@@ -192,7 +231,7 @@ export function parseFlags<S extends FlagSpecs>(specs: S, argv: readonly string[
     } else values[name] = parseValue(token.name, spec, token.value);
     parsed.given.add(name);
   }
-  return parsed;
+  return { ...parsed, values: withDefaults(specs, values) as FlagValues<S> };
 }
 
 /** The value of one flag, where it decides which others there are. Those are not looked at. */
@@ -220,7 +259,7 @@ function unknownFlag(rawName: string, known: readonly string[]): ConfigError {
 /** The flags as lines of help: name, what it takes, meaning, default. */
 export function helpText(specs: FlagSpecs): string {
   const rows = Object.entries(specs).map(([name, spec]) => {
-    const flagName = kebabCase(name);
+    const flagName = [kebabCase(name), ...spec.also ?? []].join(", --");
     if (typeof spec.default === "boolean") {
       return [
         `  --${spec.default ? "no-" : ""}${flagName}`,

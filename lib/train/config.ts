@@ -32,7 +32,9 @@ export const trainingFlags = {
 
 /** Flags of a run that change no number: not part of the configuration. */
 export const runFlags = {
-  name: flag("", "name of the run (default: 8 hex digits of its configuration's hash)"),
+  name: flag("", "name of the run (default: 8 hex digits of its configuration's hash)", {
+    also: ["experiment-name"],
+  }),
   out: flag("runs", "folder of all runs"),
   fresh: flag(false, "start anew beside a run of this name, under the next number"),
   json: flag(false, "last line of stdout: the results as one JSON object"),

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { runCommand } from "../core/command.ts";
 import { env } from "../core/env.ts";
 import { ConfigError, DataError } from "../core/errors.ts";
-import { type FlagSpecs, type FlagValues, helpText, parseFlags } from "../core/flags.ts";
+import { type FlagSpecs, type FlagValues, helpText, parseFlags, withDefaults } from "../core/flags.ts";
 import { type Gpu, openDevice } from "../gpu/device.ts";
 import type { Embeddings } from "../nn/frame.ts";
 import { State } from "../plan/state.ts";
@@ -147,10 +147,7 @@ export class Experiment {
 
   /** The configuration that some values of flags give, the others at their defaults. */
   configFrom(values: StoredConfig = {}): TrainingConfig {
-    const named = Object.entries(this.flags).map((
-      [name, { default: value }],
-    ) => [name, values[name] ?? value]);
-    return Object.fromEntries(named) as TrainingConfig; // the flags' types were checked when they were parsed
+    return withDefaults(this.flags, values) as TrainingConfig; // the flags' types were checked when they were parsed
   }
 
   #help(): string {

@@ -1,0 +1,42 @@
+/**
+ * CIRR, CLIP RN50x4, Combiner.
+ *
+ * Paper   CaLa (SIGIR 2024): its row for this backbone could not be read, so none is given
+ * Run     deno task train cirr_clip_sum, then deno task train cirr_clip_combiner --first-stage runs/cirr_clip_sum/NAME
+ * Needs   a feature store of CIRR (deno task features) and RN50x4.pt; without them it says how
+ * Time    not measured
+ * Result  not measured: the pictures are licence-gated, and test1's targets are known to CIRR's server alone
+ *
+ * The second stage: a small network over frozen features. The text encoder comes from a first stage with CaLa, or with
+ * `--baseline` without it; without `--first-stage` it is the published one.
+ */
+import {
+  checkEmbedsDim,
+  clipFrom,
+  combinerFlags,
+  combinerFrame,
+  combinerOptimizer,
+  crossEntropy,
+  experiment,
+  openFirstStage,
+  openReleasedData,
+  openReleasedWeights,
+} from "../mod.ts";
+
+export default experiment(import.meta, combinerFlags("cirr"), {
+  data: (_, c) => openReleasedData(c),
+
+  model: async (_, c) => {
+    using weights = c.firstStage ? await openFirstStage(c.firstStage) : await openReleasedWeights(c);
+    const encoders = clipFrom(weights);
+    checkEmbedsDim(c, encoders.embedDim);
+    const { seed, projectionDim, hiddenDim, matchingTemperature: matchScale } = c;
+    return { frame: combinerFrame(encoders, { seed, projectionDim, hiddenDim, matchScale }) };
+  },
+
+  encode: ({ frame }, batch) => frame.encode(batch),
+
+  loss: ({ frame }, encoded) => ({ loss: crossEntropy(frame.logits(encoded)) }),
+
+  optimizer: ({ frame }, c) => combinerOptimizer(frame.paramGroups, c),
+});

@@ -1,0 +1,58 @@
+/**
+ * FashionIQ, CLIP RN50x4, frame sum.
+ *
+ * Paper   CaLa (SIGIR 2024): its row for this backbone could not be read, so none is given
+ * Run     deno task train fashioniq_clip_sum
+ * Needs   a feature store of FashionIQ (deno task features) and RN50x4.pt; without them it says how
+ * Time    not measured
+ * Result  not measured: the pictures are licence-gated
+ *
+ * The text side is trained, the image side is the store's. `--baseline` trains without CaLa.
+ */
+import {
+  calaHeads,
+  calaLoss,
+  checkEmbedsDim,
+  clipFlags,
+  clipFrom,
+  experiment,
+  openReleasedData,
+  openReleasedWeights,
+  paperLoss,
+  releasedOptimizer,
+  sumFrame,
+} from "../mod.ts";
+
+export default experiment(import.meta, clipFlags("fashioniq", "sum"), {
+  data: (_, c) => openReleasedData(c),
+
+  model: async (_, c, { images }) => {
+    using weights = await openReleasedWeights(c);
+    const encoders = clipFrom(weights, { masksCaptionPadding: c.maskCaptionPadding });
+    const { embedDim } = encoders, tac = c.tacWeight > 0, hca = c.hcaWeight > 0;
+    checkEmbedsDim(c, embedDim);
+    return {
+      frame: sumFrame(encoders, { tac, hca, matchScale: c.matchingTemperature }),
+      heads: calaHeads({
+        embedDim,
+        featureDim: images.fields.map.shape[0], // channels
+        seed: c.seed,
+        tacScale: c.tacTemperature,
+        hcaScale: c.hcaTemperature,
+        hasSpatialTokens: c.spatialTokens,
+        hasLearnedToken: c.learnedClassToken,
+      }),
+    };
+  },
+
+  encode: ({ frame }, batch) => frame.encode(batch),
+
+  loss: ({ frame, heads }, encoded, c) =>
+    (c.loss === "paper" ? paperLoss : calaLoss)({
+      matching: frame.logits(encoded),
+      tac: c.tacWeight > 0 ? heads.tac(encoded) : undefined,
+      hca: c.hcaWeight > 0 ? heads.hca(encoded) : undefined,
+    }, c),
+
+  optimizer: ({ frame, heads }, c) => releasedOptimizer([...frame.paramGroups, ...heads.paramGroups], c),
+});

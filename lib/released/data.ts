@@ -1,0 +1,140 @@
+/** The data of the released experiments: a feature store, read with the caption rules of its data set. */
+import { ConfigError, DataError } from "../core/errors.ts";
+import { type FeatureStore, openFeatureStore } from "../data/feature_store.ts";
+import type { Dataset } from "../data/triplet.ts";
+import { fashionIqEvalCaption, fashionIqTrainCaption, singleCaption } from "../text/captions.ts";
+import type { Tokenizer } from "../text/wordpiece.ts";
+import type { ExperimentData } from "../train/batch.ts";
+import type { ReleasedDataset } from "./flags.ts";
+
+/** What the data are read by. */
+export interface StoreFlags {
+  readonly dataset: ReleasedDataset;
+  readonly encoderArch: "blip2" | "clip";
+  readonly store: string;
+  readonly weights: string;
+  readonly transform: "targetpad" | "squarepad" | "clip";
+  readonly targetRatio: number;
+  readonly saveTraining: boolean;
+  readonly saveBest: boolean;
+  readonly baseline?: boolean;
+  readonly tacWeight?: number;
+  readonly hcaWeight?: number;
+}
+
+/** Data whose images are stored features. */
+export interface StoreData extends ExperimentData {
+  readonly images: FeatureStore;
+}
+
+/** CLIP reads texts of one length. */
+const CLIP_LENGTH = 77;
+/** BERT's positions. Q51: LAVIS does not cut there, and crashes. */
+const BERT_LENGTH = 512;
+/** Padded lengths below the longest text: a plan each. Most batches of 64 fit the second. */
+const BUCKETS = [16, 24, 32];
+
+/** What the two data sets do with captions and references. */
+const RULES = {
+  cirr: { evalCaption: singleCaption, captionJoin: "single", keepsReference: false },
+  fashioniq: {
+    trainCaption: fashionIqTrainCaption,
+    evalCaption: fashionIqEvalCaption,
+    captionJoin: "both captions",
+    keepsReference: true,
+  },
+} as const;
+
+/**
+ * Opens the data of a released experiment.
+ *
+ * @throws {ConfigError} If there is no store, with the commands that make it; or it is of another data set, encoder or
+ * preprocessing; or the flags contradict each other.
+ * @throws {DataError} If the store is unfinished or damaged.
+ */
+export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
+  checkFlags(flags);
+  const store = await openIfThere(flags);
+  const { dataset, images, tokenizer, settings } = store;
+  try {
+    if (dataset.name.toLowerCase() !== flags.dataset) {
+      throw new ConfigError(`${flags.store}: holds features of "${dataset.name}", not of ${flags.dataset}`, {
+        where: flags.store,
+        fix: commands(flags),
+      });
+    }
+    const { transform, targetRatio } = { targetRatio: 1.25, ...settings.preprocess };
+    const made = `${transform}${transform === "targetpad" ? ` ${targetRatio}` : ""}`;
+    const asked = `${flags.transform}${flags.transform === "targetpad" ? ` ${flags.targetRatio}` : ""}`;
+    if (made !== asked) {
+      throw new ConfigError(
+        `${flags.store}: was made with ${made}, --transform and --target-ratio say ${asked}`,
+        {
+          where: flags.store,
+          fix: commands(flags),
+        },
+      );
+    }
+    const bucketLengths = flags.encoderArch === "clip"
+      ? [CLIP_LENGTH]
+      : bucketsFor(dataset, tokenizer, flags.dataset);
+    return { dataset, images, text: { tokenizer, bucketLengths }, ...RULES[flags.dataset] };
+  } catch (error) {
+    store[Symbol.dispose]();
+    throw error;
+  }
+}
+
+async function openIfThere(flags: StoreFlags) {
+  try {
+    await Deno.stat(flags.store);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new ConfigError(`${flags.store}: no such feature store`, {
+      where: "--store",
+      fix: commands(flags),
+    });
+  }
+  return await openFeatureStore(flags.store, { encoder: flags.encoderArch });
+}
+
+/** The command that makes the store, to be copied. */
+function commands({ dataset, encoderArch, weights, store, transform, targetRatio }: StoreFlags): string {
+  const ratio = transform === "targetpad" ? ` --target-ratio ${targetRatio}` : "";
+  return `make it, once; DIR is the data set's folder:
+  deno task features --dataset ${dataset} --data DIR --encoder ${encoderArch} --weights ${weights} ` +
+    `--transform ${transform}${ratio} --out ${store}`;
+}
+
+function checkFlags({ saveTraining, saveBest, baseline, tacWeight = 0, hcaWeight = 0 }: StoreFlags): void {
+  if (!saveTraining || !saveBest) {
+    throw new ConfigError("last and best checkpoints are always kept", {
+      fix: "leave out --no-save-training and --no-save-best",
+    });
+  }
+  if (baseline && (tacWeight > 0 || hcaWeight > 0)) {
+    throw new ConfigError(
+      `--baseline has no CaLa, but --tac-weight is ${tacWeight} and --hca-weight ${hcaWeight}`,
+      {
+        fix: "leave out --baseline or the weights",
+      },
+    );
+  }
+}
+
+/** Padded lengths up to the longest text that training or evaluation makes. */
+function bucketsFor({ splits }: Dataset, tokenizer: Tokenizer, name: ReleasedDataset): number[] {
+  const rule = RULES[name];
+  let longest = 0;
+  const add = (text: string) => longest = Math.max(longest, tokenizer.encode(text, BERT_LENGTH).length);
+  for (const { triplets } of Object.values(splits)) {
+    for (const { captions } of triplets) {
+      add(rule.evalCaption(captions));
+      // In the other order a text can have another length: the first letter of a caption changes its case only.
+      if ("trainCaption" in rule) add(rule.trainCaption(captions, 0.3));
+    }
+  }
+  if (longest === 0) throw new DataError("the data set has no triplets");
+  const last = Math.min(BERT_LENGTH, 8 * Math.ceil(longest / 8));
+  return [...BUCKETS.filter((length) => length < last), last];
+}

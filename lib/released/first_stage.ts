@@ -1,0 +1,51 @@
+/** The Combiner's first stage: a run of CaLa or its baseline over CLIP, or a checkpoint of one. */
+import { ConfigError, DataError } from "../core/errors.ts";
+import { openWeights, type WeightsFile } from "../io/weights_file.ts";
+import { readManifest } from "../train/run.ts";
+
+const PREFIX = "clip.";
+
+/**
+ * Opens the text encoder of a first stage, under OpenAI's keys.
+ *
+ * @param path A run's folder, of which the checkpoint is taken that its table is made from, or a checkpoint's file.
+ * @throws {ConfigError} If there is no such run or file, or the run is not done.
+ * @throws {DataError} If it is of another model.
+ */
+export async function openFirstStage(path: string): Promise<WeightsFile & Disposable> {
+  const file = await openWeights(await fileOf(path.replace(/[/\\]+$/, "")));
+  const keys = [...file.tensors.keys()];
+  if (keys.includes("token_embedding.weight")) return file;
+  const below = new Map(
+    [...file.tensors].flatMap(([key, info]) =>
+      key.startsWith(PREFIX) ? [[key.slice(PREFIX.length), info]] : []
+    ),
+  );
+  if (below.size > 0) return { ...file, tensors: below, read: (key) => file.read(PREFIX + key) };
+  file[Symbol.dispose]();
+  throw new DataError(`${file.name}: holds no text encoder of CLIP`, {
+    where: `${file.name}, keys such as ${keys.slice(0, 3).join(", ")}`,
+    fix: "--first-stage names a run of clip_sum or clip_artemis, or its checkpoint",
+  });
+}
+
+async function fileOf(path: string): Promise<string> {
+  const stat = await Deno.stat(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  });
+  if (!stat) {
+    throw new ConfigError(`--first-stage: ${path}: no such run or checkpoint`, {
+      fix: "train the first stage, then name its run folder: runs/cirr_clip_sum/NAME",
+    });
+  }
+  if (stat.isFile) return path;
+  const { status, config } = await readManifest(path);
+  if (status !== "done") {
+    throw new ConfigError(`--first-stage: ${path} is not done, it is ${status}`, {
+      where: `${path}/run.json`,
+      fix: "train it to its end, or name one of its checkpoints",
+    });
+  }
+  return `${path}/checkpoints/${config.tableFrom === "last" ? "last" : "best"}.safetensors`;
+}

@@ -1,0 +1,59 @@
+/** Feature stores of the miniature data sets, with random features of the tiny checkpoints' sizes: no vision needed. */
+import { Random } from "../../lib/core/random.ts";
+import { sizeOf } from "../../lib/core/shape.ts";
+import { openFeatureWriter } from "../../lib/data/feature_writer.ts";
+import { openDataset } from "../../lib/data/open.ts";
+import { sha256Hex } from "../../lib/io/atomic.ts";
+import { captionTexts } from "../../lib/text/captions.ts";
+import { clipBpe } from "../../lib/text/clip_bpe.ts";
+import { TokenTable } from "../../lib/text/token_table.ts";
+import { wordPiece } from "../../lib/text/wordpiece.ts";
+import { writeMiniCirr, writeMiniFashionIq } from "../data/mini.ts";
+import { TINY_BLIP2, TINY_CLIP } from "../models/tiny_checkpoints.ts";
+
+const FIELDS = {
+  blip2: { tokens: [TINY_BLIP2.gridSize ** 2 + 1, TINY_BLIP2.visionWidth] },
+  clip: {
+    map: [TINY_CLIP.visionWidth * 32, TINY_CLIP.gridSize, TINY_CLIP.gridSize],
+    pooled: [TINY_CLIP.embedDim],
+  },
+};
+
+/** Writes a data set below `folder` and its store at `folder/store`. Returns the store's path. */
+export async function writeTinyStore(
+  folder: string,
+  dataset: "cirr" | "fashioniq",
+  encoder: "blip2" | "clip",
+): Promise<string> {
+  const root = `${folder}/${dataset}`, store = `${folder}/store`, fields = FIELDS[encoder];
+  await (dataset === "cirr" ? writeMiniCirr : writeMiniFashionIq)(root);
+  const opened = await openDataset({ dataset, root });
+  const images = opened.images.map(({ name }) => sha256Hex(name));
+  using writer = await openFeatureWriter(store, {
+    encoder,
+    backbone: sha256Hex("random"),
+    preprocess: {
+      transform: "targetpad",
+      dim: 64,
+      targetRatio: 1.25,
+      convertRgbFirst: dataset === "fashioniq",
+    },
+    dtype: "f32",
+    fields,
+  });
+  await writer.missing(images);
+  for (const image of images) {
+    const random = new Random(1, image);
+    await writer.put(
+      [image],
+      Object.fromEntries(Object.entries(fields).map(([name, shape]) => [name, random.normal(sizeOf(shape))])),
+    );
+  }
+  const texts = Object.values(opened.splits).flatMap(({ triplets }) =>
+    triplets.flatMap(({ captions }) => captionTexts(captions))
+  );
+  const tokenizer = encoder === "clip" ? await clipBpe() : await wordPiece();
+  const { table } = TokenTable.of(texts, tokenizer, encoder === "clip" ? 77 : TINY_BLIP2.maxPositions);
+  await writer.finish({ dataset: opened, images, texts: table });
+  return store;
+}

@@ -164,6 +164,7 @@ export {
   type TrainedFrame,
 } from "./lib/released/flags.ts";
 export { openReleasedData, type StoreData, type StoreFlags } from "./lib/released/data.ts";
+export { releasedRows } from "./lib/released/rows.ts";
 export { openFirstStage } from "./lib/released/first_stage.ts";
 export { checkEmbedsDim, openReleasedWeights } from "./lib/released/weights.ts";
 export { combinerOptimizer, type OptimizerFlags, releasedOptimizer } from "./lib/released/optimizer.ts";

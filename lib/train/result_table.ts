@@ -12,6 +12,8 @@ export interface MethodRow {
   readonly flags: StoredConfig;
   /** Names of the rows that it is tested against. */
   readonly against: readonly string[];
+  /** A row before it: the run of that row with the same seed becomes the flag `firstStage`. */
+  readonly firstStage?: string;
   /** At most so many seeds. */
   readonly maxSeeds?: number;
 }

@@ -41,14 +41,16 @@ export function jobsOf(rows: readonly OpenRow[], flags: StoredConfig, { out, see
       });
     }
   }
+  const jobOf = (row: OpenRow, i: number): Job => {
+    const { seed: first } = row.opened.configFrom(flags), seed = first + i;
+    const firstStage = row.firstStageRow && { firstStage: jobOf(row.firstStageRow, i).path };
+    const config = row.opened.configFrom({ ...row.flags, ...flags, ...firstStage, seed });
+    const length = config.steps === undefined ? `${config.epochs}epochs` : `${config.steps}steps`;
+    const name = `${row.name}-${length}-seed${seed}`;
+    return { row, seed, config, name, path: `${out}/${row.opened.name}/${name}` };
+  };
   return Array.from({ length: seeds }, (_, i) => i).flatMap((i) =>
-    rows.filter(({ maxSeeds = Infinity }) => i < maxSeeds).map((row) => {
-      const { seed: first } = row.opened.configFrom(flags), seed = first + i;
-      const config = row.opened.configFrom({ ...row.flags, ...flags, seed });
-      const length = config.steps === undefined ? `${config.epochs}epochs` : `${config.steps}steps`;
-      const name = `${row.name}-${length}-seed${seed}`;
-      return { row, seed, config, name, path: `${out}/${row.opened.name}/${name}` };
-    })
+    rows.filter(({ maxSeeds = Infinity }) => i < maxSeeds).map((row) => jobOf(row, i))
   );
 }
 

@@ -20,6 +20,7 @@ export const tableNames = (): string[] =>
 /** A row with its experiment. */
 export interface OpenRow extends MethodRow {
   readonly opened: Experiment;
+  readonly firstStageRow?: OpenRow;
 }
 
 /** A table, checked. */
@@ -46,17 +47,21 @@ export async function openTable(which: string): Promise<OpenTable> {
       );
     }
     names.push(row.name);
-    rows.push({ ...row, opened: await openExperiment(row.experiment ?? table.experiment) });
+    const firstStageRow = rows.find(({ name }) => name === row.firstStage);
+    if (row.firstStage !== undefined && !firstStageRow) {
+      throw new ConfigError(`${which}: row "${row.name}": no row "${row.firstStage}" before it`);
+    }
+    rows.push({ ...row, opened: await openExperiment(row.experiment ?? table.experiment), firstStageRow });
   }
   if (rows.length === 0) throw new ConfigError(`${which}: it has no rows`);
-  for (const { name, against, flags, opened } of rows) {
+  for (const { name, against, flags, firstStage, opened } of rows) {
     const missing = against.find((other) => !names.includes(other));
     if (missing !== undefined) {
       throw new ConfigError(`${which}: row "${name}" is tested against no row "${missing}"`);
     }
     if ("seed" in flags) throw new ConfigError(`${which}: row "${name}": its seeds are those of --seeds`);
     try {
-      checkFlagValues(opened.flags, flags);
+      checkFlagValues(opened.flags, { ...flags, ...(firstStage === undefined ? {} : { firstStage }) });
     } catch (error) {
       if (error instanceof ConfigError) error.where = `${which}: row "${name}", ${opened.source}`;
       throw error;
@@ -107,8 +112,10 @@ async function load(which: string): Promise<ResultTable> {
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((one) => typeof one === "string");
 
+const isOptionalText = (value: unknown): boolean => value === undefined || typeof value === "string";
+
 const isRow = (row: unknown): boolean =>
   isJsonObject(row) && typeof row.name === "string" && typeof row.label === "string" &&
   isJsonObject(row.flags) && isTexts(row.against) &&
-  (row.experiment === undefined || typeof row.experiment === "string") &&
+  isOptionalText(row.experiment) && isOptionalText(row.firstStage) &&
   (row.maxSeeds === undefined || (Number.isInteger(row.maxSeeds) && Number(row.maxSeeds) > 0));

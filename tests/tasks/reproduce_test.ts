@@ -35,6 +35,30 @@ Deno.test("every table opens: its rows' flags are those of their experiments", a
   for (const name of tableNames()) ok((await openTable(name)).rows.length > 0, name);
 });
 
+Deno.test("the tables of CIRR and FashionIQ: ablations are rows, the Combiner goes on from a run of its seed", async () => {
+  for (const name of ["cirr", "fashioniq"]) {
+    const { rows } = await openTable(name), jobs = jobsOf(rows, { epochs: 2 }, { out: "o", seeds: 2 });
+    strictEqual(jobs.length, 2 * 22);
+    const of = (row: string, seed: number) => {
+      const job = jobs.find((job) => job.row.name === row && job.seed === seed);
+      ok(job, row);
+      return job;
+    };
+    const weights = ["baseline", "tac", "hca", "cala"].map((part) => {
+      const { tacWeight, hcaWeight } = of(`blip2-artemis-${part}`, 42).config;
+      return [tacWeight, hcaWeight];
+    });
+    deepStrictEqual(weights, [[0, 0], [0.45, 0], [0, 0.1], [0.45, 0.1]]);
+    strictEqual(of("blip2-multi-sum-cala", 42).config.encoder, "multi");
+    for (const part of ["baseline", "cala"]) {
+      const first = of(`clip-sum-${part}`, 43), second = of(`clip-combiner-${part}`, 43);
+      strictEqual(second.config.firstStage, first.path);
+      strictEqual(first.path, `o/${name}_clip_sum/clip-sum-${part}-2epochs-seed43`);
+      ok(jobs.indexOf(first) < jobs.indexOf(second));
+    }
+  }
+});
+
 Deno.test("runMs() counts steps and rankings", () => {
   const probe = { stepMs: 2, rankingMs: 10, totalSteps: 100, evalEvery: 25 };
   strictEqual(runMs(probe), 200 + (1 + 4 + 3) * 10);

@@ -12,6 +12,9 @@ export type FileData =
  * Writes a file through a `*.partial` beside it: written, synced to the disk, then renamed over `path`. A reader, or a
  * crash at any moment, sees the old file or the new one. On failure the partial is removed and `path` is untouched.
  *
+ * @param options.start Called when all pieces are written: bytes to put over the first ones. For a header that tells what
+ * is only known then.
+ *
  * @example Usage
  * ```ts
  * const path = await Deno.makeTempFile();
@@ -19,11 +22,15 @@ export type FileData =
  * if (await Deno.readTextFile(path) !== "ab") throw new Error("writeFileAtomic");
  * ```
  */
-export async function writeFileAtomic(path: string, data: FileData): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  data: FileData,
+  { start }: { start?: () => Uint8Array } = {},
+): Promise<void> {
   // Beside the target: a rename is atomic only within one file system.
   const partial = `${path}.${crypto.randomUUID().slice(0, 8)}.partial`;
   try {
-    await writeSynced(partial, data);
+    await writeSynced(partial, data, start);
     await Deno.rename(partial, path);
   } catch (error) {
     await removeIfThere(partial);
@@ -37,10 +44,14 @@ export function withPath(error: unknown, path: string): unknown {
   return error;
 }
 
-async function writeSynced(path: string, data: FileData): Promise<void> {
+async function writeSynced(path: string, data: FileData, start?: () => Uint8Array): Promise<void> {
   using file = await Deno.open(path, { write: true, createNew: true });
   const pieces = typeof data === "string" || data instanceof Uint8Array ? [data] : data;
   for await (const piece of pieces) await writeAll(file, piece);
+  if (start) {
+    await file.seek(0, Deno.SeekMode.Start);
+    await writeAll(file, start());
+  }
   await file.sync();
 }
 

@@ -21,6 +21,7 @@ import {
 export {
   copyToSafetensors,
   encodeSafetensors,
+  streamSafetensors,
   type TensorsToWrite,
   writeSafetensors,
 } from "./safetensors_writer.ts";

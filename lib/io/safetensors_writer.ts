@@ -51,6 +51,45 @@ function* copiedPieces(source: TensorSource, metadata: Record<string, string>): 
   }
 }
 
+/**
+ * The same from tensors that come one behind the other, such as from a GPU.
+ *
+ * @param read Gives the tensors of these keys, in this order.
+ * @param metadata Asked for twice, before the first tensor and behind the last one, with texts of the same lengths: so a
+ * hash of the tensors can stand in it.
+ * @throws {ShapeError} As `writeSafetensors`, or if a tensor does not come; no file is left behind then.
+ */
+export async function streamSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, TensorInfo>,
+  read: (keys: readonly string[]) => AsyncIterable<StoredTensor>,
+  metadata: () => Record<string, string>,
+): Promise<void> {
+  const header = () => encodedHeader([...tensors], metadata());
+  const { order, head } = header();
+  async function* pieces(): AsyncGenerator<Uint8Array> {
+    yield head;
+    const left = order.values();
+    for await (const tensor of read(order.map(([key]) => key))) {
+      const { value: next } = left.next();
+      if (!next) throw new ShapeError(`more than ${order.length} tensors came`);
+      const [key, info] = next;
+      checkTensor(key, { ...tensor, ...info } as StoredTensor);
+      yield bytesOfTensor(tensor);
+    }
+    const { value: missing } = left.next();
+    if (missing) throw new ShapeError(`tensor "${missing[0]}" did not come`);
+  }
+  await writeFileAtomic(path, pieces(), { start: () => sameLength(header().head, head) });
+}
+
+function sameLength(head: Uint8Array, before: Uint8Array): Uint8Array {
+  if (head.length === before.length) return head;
+  throw new ShapeError(
+    `the metadata took ${before.length} bytes with the header, and now take ${head.length}`,
+  );
+}
+
 /** The bytes that `writeSafetensors` writes. */
 export function encodeSafetensors(
   tensors: TensorsToWrite,

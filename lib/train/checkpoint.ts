@@ -6,16 +6,17 @@
  * one still under `next`. So whenever a pair is broken, its other half is there: `load` finishes what was begun.
  */
 import { DataError } from "../core/errors.ts";
-import {
-  readSafetensors,
-  type SafetensorsFile,
-  type StoredTensor,
-  tensorOf,
-  writeSafetensors,
-} from "../io/safetensors.ts";
+import type { WeightsFile } from "../io/stored_tensor.ts";
 import type { State } from "../plan/state.ts";
 import type { Param } from "../tensor/tensor.ts";
-import { checkKeys, chunksOf, contentHash, floatsOf } from "./checkpoint_file.ts";
+import {
+  type CheckpointFile,
+  checkTensors,
+  loadInto,
+  openCheckpoint,
+  type StateTensor,
+  writeCheckpoint,
+} from "./checkpoint_file.ts";
 
 /** Where in a run a checkpoint was taken. */
 export interface CheckpointPlace {
@@ -29,6 +30,12 @@ export interface CheckpointPlace {
 export interface BestScore extends CheckpointPlace {
   readonly metric: string;
   readonly value: number;
+}
+
+/** Both files of `last`. */
+interface CheckpointPair extends Disposable {
+  readonly weights: CheckpointFile;
+  readonly optimizer: CheckpointFile;
 }
 
 const FORMAT = "cala-checkpoint-1";
@@ -54,8 +61,8 @@ export class Checkpoints {
 
   /** Saves weights, moments and counts as `last`. Waits for the GPU. */
   async saveLast(place: CheckpointPlace): Promise<void> {
-    await this.#write("next.optimizer", await this.#optimizerTensors(), this.#metadata(place));
-    await this.#write("next", await this.#tensors([...this.#params], "param"), this.#metadata(place));
+    await this.#write("next.optimizer", this.#optimizerTensors(), this.#metadata(place));
+    await this.#write("next", this.#weightTensors(), this.#metadata(place));
     await Deno.rename(this.#path("next"), this.#path("last"));
     await Deno.rename(this.#path("next.optimizer"), this.#path("last.optimizer"));
   }
@@ -63,12 +70,12 @@ export class Checkpoints {
   /** Saves the weights as `best`. */
   async saveBest({ metric, value, ...place }: BestScore): Promise<void> {
     const metadata = { ...this.#metadata(place), metric, value: String(value) };
-    await this.#write("best", await this.#tensors([...this.#params], "param"), metadata);
+    await this.#write("best", this.#weightTensors(), metadata);
   }
 
   /** Why `best` is the best; nothing where there is none. @throws {DataError} If the file is broken. */
   async bestScore(): Promise<BestScore | undefined> {
-    const file = await this.#readIfThere("best");
+    using file = await this.#openIfThere("best");
     if (!file) return undefined;
     const value = Number(file.metadata.value);
     if (!file.metadata.metric || !Number.isFinite(value)) {
@@ -84,32 +91,31 @@ export class Checkpoints {
    * @throws {DataError} If a file is cut short, broken, of another model or configuration: the state is then untouched.
    */
   async loadLast(): Promise<CheckpointPlace | undefined> {
-    const pair = await this.#lastPair();
+    using pair = await this.#lastPair();
     if (!pair) return undefined;
-    const [weights, optimizer] = pair;
-    const place = this.#placeOf(weights);
-    const values = this.#valuesOf(weights);
-    const moments = this.#momentsOf(optimizer);
-    for (const { param, data } of values) this.#state.write(param, "param", data);
-    for (const { param, m, v } of moments.params) {
-      this.#state.write(param, "m", m);
-      this.#state.write(param, "v", v);
-    }
-    moments.steps.forEach((steps, group) => this.#state.writeSteps(group, steps));
-    return place;
+    const { weights, optimizer } = pair;
+    const weightTensors = this.#weightTensors(), optimizerTensors = this.#optimizerTensors();
+    checkTensors(weights, weightTensors);
+    checkTensors(optimizer, optimizerTensors);
+    const steps = this.#stepsIn(optimizer);
+    loadInto(this.#state, weights, weightTensors);
+    loadInto(this.#state, optimizer, optimizerTensors);
+    steps.forEach((count, group) => this.#state.writeSteps(group, count));
+    return this.#placeOf(weights);
   }
 
   /** Loads the weights of `last` or `best` alone. @throws {DataError} As `loadLast`, or if there is none. */
   async loadWeights(which: "last" | "best"): Promise<CheckpointPlace> {
-    const file = await this.#readIfThere(which); // one file is whole by itself, also while its run goes on
+    using file = await this.#openIfThere(which); // one file is whole by itself, also while its run goes on
     if (!file) {
       throw new DataError(`${this.#path(which)}: no such file`, {
         fix: "train first: nothing was saved yet",
       });
     }
-    const place = this.#placeOf(file);
-    for (const { param, data } of this.#valuesOf(file)) this.#state.write(param, "param", data);
-    return place;
+    const tensors = this.#weightTensors();
+    checkTensors(file, tensors);
+    loadInto(this.#state, file, tensors);
+    return this.#placeOf(file);
   }
 
   #path(name: string): string {
@@ -118,37 +124,29 @@ export class Checkpoints {
 
   async #write(
     name: string,
-    tensors: Map<string, StoredTensor>,
+    tensors: ReadonlyMap<string, StateTensor>,
     metadata: Record<string, string>,
   ): Promise<void> {
-    await writeSafetensors(this.#path(name), tensors, { ...metadata, sha256: contentHash(tensors) });
+    await writeCheckpoint(this.#path(name), this.#state, tensors, metadata);
   }
 
   /** A file whose bytes are those that were written. */
-  async #readIfThere(name: string): Promise<SafetensorsFile | undefined> {
-    const path = this.#path(name);
+  async #openIfThere(name: string): Promise<CheckpointFile | undefined> {
+    const file = await openCheckpoint(this.#path(name));
     try {
-      await Deno.stat(path);
+      if (file) this.#placeOf(file);
+      return file;
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return undefined;
+      file?.[Symbol.dispose]();
       throw error;
     }
-    const file = await readSafetensors(path);
-    this.#placeOf(file);
-    if (file.metadata.sha256 !== contentHash(file.tensors)) {
-      throw new DataError(`${path}: its values have changed since they were written`, {
-        where: `${path}, SHA-256 over ${file.tensors.size} tensors`,
-        fix: "put the file back from a copy, or pass --fresh to start anew",
-      });
-    }
-    return file;
   }
 
   #metadata({ step, epoch }: CheckpointPlace): Record<string, string> {
     return { format: FORMAT, step: String(step), epoch: String(epoch), configHash: this.#configHash };
   }
 
-  #placeOf({ name, metadata }: SafetensorsFile): CheckpointPlace {
+  #placeOf({ name, metadata }: WeightsFile): CheckpointPlace {
     const step = Number(metadata.step), epoch = Number(metadata.epoch);
     if (
       metadata.format !== FORMAT || !Number.isSafeInteger(step) || step < 0 || !Number.isSafeInteger(epoch)
@@ -168,22 +166,31 @@ export class Checkpoints {
   }
 
   /** The two files of `last`, of one step; a save that a crash cut in two is finished first. */
-  async #lastPair(): Promise<[SafetensorsFile, SafetensorsFile] | undefined> {
-    const weights = await this.#readIfThere("last"), optimizer = await this.#readIfThere("last.optimizer");
-    const stepOf = (file: SafetensorsFile | undefined) => file && this.#placeOf(file).step;
-    if (weights && optimizer && stepOf(weights) === stepOf(optimizer)) return [weights, optimizer];
+  async #lastPair(): Promise<CheckpointPair | undefined> {
+    using opened = new DisposableStack();
+    const open = async (name: string) => {
+      const file = await this.#openIfThere(name);
+      return file && opened.use(file);
+    };
+    const pair = (weights: CheckpointFile, optimizer: CheckpointFile): CheckpointPair => {
+      const kept = opened.move();
+      return { weights, optimizer, [Symbol.dispose]: () => kept.dispose() };
+    };
+    const weights = await open("last"), optimizer = await open("last.optimizer");
+    const stepOf = (file: CheckpointFile | undefined) => file && this.#placeOf(file).step;
+    if (weights && optimizer && stepOf(weights) === stepOf(optimizer)) return pair(weights, optimizer);
     if (weights) {
-      const next = await this.#readIfThere("next.optimizer");
+      const next = await open("next.optimizer");
       if (next && stepOf(next) === stepOf(weights)) {
         await Deno.rename(this.#path("next.optimizer"), this.#path("last.optimizer"));
-        return [weights, next];
+        return pair(weights, next);
       }
     }
     if (optimizer) { // where the disk kept the second rename and lost the first
-      const next = await this.#readIfThere("next");
+      const next = await open("next");
       if (next && stepOf(next) === stepOf(optimizer)) {
         await Deno.rename(this.#path("next"), this.#path("last"));
-        return [next, optimizer];
+        return pair(next, optimizer);
       }
     }
     if (!weights && !optimizer) return undefined;
@@ -194,16 +201,17 @@ export class Checkpoints {
     );
   }
 
-  async #tensors(
-    entries: readonly (readonly [string, Param])[],
-    buffer: "param" | "m" | "v",
-  ): Promise<Map<string, StoredTensor>> {
-    const tensors = new Map<string, StoredTensor>();
-    for (const chunk of chunksOf(entries)) {
-      const data = await this.#state.read(chunk.map(([, param]) => param), buffer);
-      chunk.forEach(([key, { shape }], i) => tensors.set(key, { dtype: "F32", shape, data: data[i] }));
-    }
-    return tensors;
+  #weightTensors(): Map<string, StateTensor> {
+    return new Map([...this.#params].map(([key, param]) => [key, { param, buffer: "param" }]));
+  }
+
+  /** Moments and counts of the parameters that have them. */
+  #optimizerTensors(): Map<string, StateTensor> {
+    return new Map(
+      this.#trained().flatMap(([key, param]) =>
+        (["m", "v", "t"] as const).map((buffer) => [`${buffer}.${key}`, { param, buffer }])
+      ),
+    );
   }
 
   /** Parameters with moments, by key, and the state group of each. */
@@ -219,35 +227,12 @@ export class Checkpoints {
     });
   }
 
-  async #optimizerTensors(): Promise<Map<string, StoredTensor>> {
-    const trained = this.#trained(), steps = await this.#state.readSteps();
-    const entries = trained.map(([key, param]) => [key, param] as const);
-    const tensors = new Map<string, StoredTensor>();
-    for (const buffer of ["m", "v"] as const) {
-      for (const [key, tensor] of await this.#tensors(entries, buffer)) {
-        tensors.set(`${buffer}.${key}`, tensor);
-      }
-    }
-    for (const [key, , group] of trained) {
-      tensors.set(`t.${key}`, { dtype: "U32", shape: [], data: new Uint32Array([steps[group]]) });
-    }
-    return tensors;
-  }
-
-  /** Checks all, writes nothing. */
-  #valuesOf(file: SafetensorsFile): { param: Param; data: Float32Array<ArrayBuffer> }[] {
-    checkKeys(file, new Set(this.#params.keys()));
-    return [...this.#params].map(([key, param]) => ({ param, data: floatsOf(file, key, param) }));
-  }
-
-  #momentsOf(file: SafetensorsFile) {
-    const trained = this.#trained();
-    checkKeys(file, new Set(trained.flatMap(([key]) => [`m.${key}`, `v.${key}`, `t.${key}`])));
+  /** How often each group was updated. */
+  #stepsIn(file: WeightsFile): number[] {
     const steps = this.#state.groups.map(() => 0);
     const firstOf = new Map<number, string>();
-    const params = trained.map(([key, param, group]) => {
-      const t = tensorOf(file, `t.${key}`, "U32").data[0];
-      const first = firstOf.get(group);
+    for (const [key, , group] of this.#trained()) {
+      const t = Number(file.read(`t.${key}`).data[0]), first = firstOf.get(group);
       if (first && steps[group] !== t) {
         throw new DataError(
           `${file.name}: "${key}" was updated ${t} times, "${first}" of its group ${steps[group]} times`,
@@ -255,8 +240,7 @@ export class Checkpoints {
       }
       firstOf.set(group, first ?? key);
       steps[group] = t;
-      return { param, m: floatsOf(file, `m.${key}`, param), v: floatsOf(file, `v.${key}`, param) };
-    });
-    return { params, steps };
+    }
+    return steps;
   }
 }

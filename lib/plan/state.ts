@@ -26,6 +26,9 @@ const STEPS_STRIDE = 256;
 /** Steps skipped because a gradient was not finite, and the like: see `kernels/adamw.wgsl`. */
 export const STATUS_WORDS = 4;
 
+/** Written values wait in memory for the next submit: a model of 6 GB would be there twice. */
+const MAX_PENDING_BYTES = 64 * 2 ** 20;
+
 /** Parameters in shards, with equal offsets in the four shards of a trained group. */
 export class State {
   readonly groups: readonly StateGroup[];
@@ -35,6 +38,7 @@ export class State {
   readonly #steps: GPUBuffer;
   readonly #status: GPUBuffer;
   #isDisposed = false;
+  #pendingBytes = 0;
 
   /** Allocates the shards and uploads each parameter's initial value. */
   constructor(gpu: Gpu, groups: readonly StateGroup[]) {
@@ -139,8 +143,12 @@ export class State {
     if (data.length !== sizeOf(param.shape)) {
       throw new ShapeError(`"${param.source.name}" is ${showShape(param.shape)}, got ${data.length} values`);
     }
-    const range = this.rangeOf(param, buffer);
-    this.#gpu.device.queue.writeBuffer(range.buffer, range.offset, data);
+    const range = this.rangeOf(param, buffer), { queue } = this.#gpu.device;
+    queue.writeBuffer(range.buffer, range.offset, data);
+    this.#pendingBytes += data.byteLength;
+    if (this.#pendingBytes < MAX_PENDING_BYTES) return;
+    queue.submit([]);
+    this.#pendingBytes = 0;
   }
   /** Sets a group's count of steps. @throws {DataError} If it is not a count. */
   writeSteps(group: number, steps: number): void {

@@ -2,10 +2,11 @@
 //   dropout  y[i] = x[i] / (1 - p) where u[i] >= p * 2^32, else 0      u: u32, `randomBlock`
 //   normal   y[4b .. 4b+3] = r(u0) cos(a(u1)), r(u0) sin(a(u1)), r(u2) cos(a(u3)), r(u2) sin(a(u3))    (Box-Muller)
 //            r(u) = sqrt(-2 ln((k + 1) / 2^24)), a(u) = 2 pi (k / 2^24 - 1/2), k the upper 24 bits of u
-// The gradient of dropout is the same launch on dy: no mask is kept.
-// Grid: one invocation four elements, which share one block of random numbers. `dropout4` where N is a multiple of 4.
+// The gradient of dropout is the same launch on dy: no mask is kept. The element's number is that in the whole batch: a
+// micro-batch draws what its rows would have drawn there.
+// Grid: one invocation four elements, which share one block of random numbers. `dropout4` where N and row are multiples of 4.
 // @prelude reduce grid random step
-struct Sizes { N: u32, site: u32, threshold: u32, scale: f32 } // elements, place in the program, p * 2^32, 1 / (1 - p)
+struct Sizes { N: u32, site: u32, threshold: u32, scale: f32, row: u32 } // elements, place in the program, p * 2^32, 1 / (1 - p), elements a row
 @group(1) @binding(0) var<uniform> sizes: Sizes;
 @group(1) @binding(1) var<uniform> step: Step;
 
@@ -14,10 +15,26 @@ struct Sizes { N: u32, site: u32, threshold: u32, scale: f32 } // elements, plac
 @group(0) @binding(2) var<storage, read> x4: array<vec4f>;      // [N / 4]
 @group(0) @binding(3) var<storage, read_write> y4: array<vec4f>; // [N / 4]
 
+// The first element's number in the whole batch.
+fn firstElement() -> u32 { return step.firstRow * sizes.row; }
+fn random(block: u32) -> vec4u { return randomBlock(block, sizes.site, step.index, step.seed); }
+// Four neighbours, from the block that holds the first of them and the next one.
+fn neighbours(a: vec4f, b: vec4f, shift: u32) -> vec4f {
+  if (shift == 1u) { return vec4f(a.yzw, b.x); }
+  if (shift == 2u) { return vec4f(a.zw, b.xy); }
+  if (shift == 3u) { return vec4f(a.w, b.xyz); }
+  return a;
+}
+
 // 1 / (1 - p) for the elements of a block that stay, 0 for the others.
 fn keep(block: u32) -> vec4f {
-  let u = randomBlock(block, sizes.site, step.index, step.seed);
-  return select(vec4f(), vec4f(sizes.scale), u >= vec4u(sizes.threshold));
+  return select(vec4f(), vec4f(sizes.scale), random(block) >= vec4u(sizes.threshold));
+}
+fn normals(block: u32) -> vec4f {
+  let k = vec4f(random(block) >> vec4u(8u)) / 16777216.0; // exact: 24 bits
+  let r = sqrt(max(vec2f(), -2.0 * log(k.xz + 1.0 / 16777216.0))); // log(1) may be a little above 0
+  let a = 6.283185307179586 * (k.yw - 0.5); // where sin and cos are most exact
+  return vec4f(r.x * cos(a.x), r.x * sin(a.x), r.y * cos(a.y), r.y * sin(a.y));
 }
 
 @compute @workgroup_size(WG)
@@ -25,7 +42,7 @@ fn dropout4(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
             @builtin(local_invocation_index) t: u32) {
   let b = flatGroup(g, n) * WG + t;
   if (4u * b >= sizes.N) { return; }
-  y4[b] = x4[b] * keep(b);
+  y4[b] = x4[b] * keep(firstElement() / 4u + b);
 }
 
 @compute @workgroup_size(WG)
@@ -33,7 +50,10 @@ fn dropout(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
            @builtin(local_invocation_index) t: u32) {
   let b = flatGroup(g, n) * WG + t;
   if (4u * b >= sizes.N) { return; }
-  let k = keep(b);
+  let block = firstElement() / 4u + b;
+  let shift = firstElement() % 4u;
+  var k = keep(block);
+  if (shift > 0u) { k = neighbours(k, keep(block + 1u), shift); }
   for (var i = 4u * b; i < min(4u * b + 4u, sizes.N); i++) { y[i] = x[i] * k[i % 4u]; }
 }
 
@@ -42,9 +62,9 @@ fn normal(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
           @builtin(local_invocation_index) t: u32) {
   let b = flatGroup(g, n) * WG + t;
   if (4u * b >= sizes.N) { return; }
-  let k = vec4f(randomBlock(b, sizes.site, step.index, step.seed) >> vec4u(8u)) / 16777216.0; // exact: 24 bits
-  let r = sqrt(max(vec2f(), -2.0 * log(k.xz + 1.0 / 16777216.0))); // log(1) may be a little above 0
-  let a = 6.283185307179586 * (k.yw - 0.5); // where sin and cos are most exact
-  let z = vec4f(r.x * cos(a.x), r.x * sin(a.x), r.y * cos(a.y), r.y * sin(a.y));
+  let block = firstElement() / 4u + b;
+  let shift = firstElement() % 4u;
+  var z = normals(block);
+  if (shift > 0u) { z = neighbours(z, normals(block + 1u), shift); }
   for (var i = 4u * b; i < min(4u * b + 4u, sizes.N); i++) { y[i] = z[i % 4u]; }
 }

@@ -201,6 +201,10 @@ export class Gpu implements Disposable {
   get limits(): GPUSupportedLimits {
     return this.device.limits;
   }
+  /** Bytes of a storage buffer at most: ours are bound whole. */
+  get bindingLimit(): number {
+    return Math.min(this.limits.maxStorageBufferBindingSize, this.limits.maxBufferSize);
+  }
   /** Optional features that the device has. */
   get features(): GPUSupportedFeatures {
     return this.device.features;

@@ -1,4 +1,4 @@
-/** From the GPU to the CPU: one copy, one wait. */
+/** Ranges of buffers: copies on the GPU, and to the CPU with one wait. */
 import { GpuError } from "../core/errors.ts";
 import type { Gpu } from "./device.ts";
 
@@ -7,6 +7,12 @@ export interface BufferRange {
   readonly buffer: GPUBuffer;
   readonly offset: number;
   readonly bytes: number;
+}
+
+/** Encodes a copy of one range into another of its size; of a range into itself, nothing. */
+export function copyRange(encoder: GPUCommandEncoder, from: BufferRange, to: BufferRange): void {
+  if (from.buffer === to.buffer && from.offset === to.offset) return;
+  encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, to.bytes);
 }
 
 /** Reads several ranges in one submit. @throws {GpuError} If the device was lost or the copy failed. */

@@ -1,9 +1,9 @@
 /** Dropout and normal numbers, from counters: nothing is stored, and the same step draws the same numbers. */
 import { ConfigError } from "../core/errors.ts";
-import { type Shape, sizeOf } from "../core/shape.ts";
+import { type Shape, showShape, sizeOf } from "../core/shape.ts";
 import { apply, defineOp, type Dispatch, type Kernel, type OpDef } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { isTraining, nextSite } from "../tensor/trace.ts";
+import { isTraining, microBatch, nextSite } from "../tensor/trace.ts";
 import wgsl from "../../kernels/dropout.wgsl" with { type: "text" };
 import { invocations } from "./rows.ts";
 
@@ -16,21 +16,35 @@ interface DropoutAttrs {
   readonly p: number;
   /** The place in the program: `nextSite`. */
   readonly site: number;
+  /** Elements of a row of the batch, in a trace of a micro-batch; else 0. */
+  readonly row: number;
 }
 
 /** What a launch over `N` elements needs; an invocation has four of them. */
-const launch = (N: number, { p, site }: DropoutAttrs) => ({
+const launch = (N: number, { p, site, row }: DropoutAttrs) => ({
   kernel,
-  sizes: { N, site, threshold: Math.min(Math.round(p * 2 ** 32), 2 ** 32 - 1), scale: 1 / (1 - p) },
+  sizes: { N, site, threshold: Math.min(Math.round(p * 2 ** 32), 2 ** 32 - 1), scale: 1 / (1 - p), row },
   grid: invocations(Math.ceil(N / 4)),
 });
+
+/** @throws {ConfigError} In a trace of a micro-batch, if the first axis is not the batch. */
+function rowSize(op: string, shape: Shape): number {
+  const rows = microBatch();
+  if (rows === undefined) return 0;
+  if (shape[0] !== rows) {
+    throw new ConfigError(`${op} of ${showShape(shape)} in a micro-batch of ${rows} rows`, {
+      fix: "random numbers in `encode` need the batch as first axis; or train with --memory recompute",
+    });
+  }
+  return sizeOf(shape) / rows;
+}
 
 export const dropoutOp: OpDef<DropoutAttrs> = defineOp<DropoutAttrs>({
   name: "dropout",
   outputs: ([x]) => [x],
   dispatch: ([x], [y], attrs) => {
     const N = sizeOf(x.shape);
-    const entry: Pick<Dispatch, "entry" | "bind"> = N % 4 === 0
+    const entry: Pick<Dispatch, "entry" | "bind"> = N % 4 === 0 && attrs.row % 4 === 0
       ? { entry: "dropout4", bind: { x4: x, y4: y } }
       : { entry: "dropout", bind: { x, y } };
     return [{ ...launch(N, attrs), ...entry }];
@@ -39,12 +53,15 @@ export const dropoutOp: OpDef<DropoutAttrs> = defineOp<DropoutAttrs>({
   cost: ([x]) => ({ flops: BLOCK_FLOPS / 4 * sizeOf(x.shape), bytes: 8 * sizeOf(x.shape) }),
 });
 
-export const randomNormalOp = defineOp<{ readonly shape: Shape; readonly site: number }>({
+type NormalAttrs = Omit<DropoutAttrs, "p"> & { readonly shape: Shape };
+export const randomNormalOp = defineOp<NormalAttrs>({
   name: "randomNormal",
   outputs: (_, { shape }) => [{ shape, dtype: "f32" }],
-  dispatch: (_, [y], { shape, site }) => {
-    return [{ ...launch(sizeOf(shape), { p: 0, site }), entry: "normal", bind: { y } }];
-  },
+  dispatch: (_, [y], attrs) => [{
+    ...launch(sizeOf(attrs.shape), { ...attrs, p: 0 }),
+    entry: "normal",
+    bind: { y },
+  }],
   cost: (_, __, { shape }) => ({ flops: (BLOCK_FLOPS / 4 + 30) * sizeOf(shape), bytes: 4 * sizeOf(shape) }),
 });
 
@@ -54,12 +71,14 @@ export const randomNormalOp = defineOp<{ readonly shape: Shape; readonly site: n
  * Source: torch.nn.functional.dropout; the random numbers are ours (`lib/core/random.ts`).
  *
  * @param p Share of the elements that become 0: in [0, 1).
- * @throws {ConfigError} If `p` is outside [0, 1).
+ * @throws {ConfigError} If `p` is outside [0, 1), or in a micro-batch the first axis of `x` is not the batch.
  */
 export function dropout(x: Tensor, p: number): Tensor {
   if (!(p >= 0 && p < 1)) throw new ConfigError(`dropout: p is ${p}, expected 0 <= p < 1`);
-  return isTraining() && p > 0 ? apply(dropoutOp, [x], { p, site: nextSite() }) : x;
+  if (!isTraining() || p === 0) return x;
+  return apply(dropoutOp, [x], { p, site: nextSite(), row: rowSize("dropout", x.shape) });
 }
 
 /** Independent normal numbers, mean 0 and standard deviation 1; new ones at each step. */
-export const randomNormal = (shape: Shape): Tensor => apply(randomNormalOp, [], { shape, site: nextSite() });
+export const randomNormal = (shape: Shape): Tensor =>
+  apply(randomNormalOp, [], { shape, site: nextSite(), row: rowSize("randomNormal", shape) });

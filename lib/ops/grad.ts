@@ -1,5 +1,5 @@
 /** The reverse pass with the ops that it needs. */
-import { backward } from "../tensor/grad.ts";
+import { backward, backwardFrom } from "../tensor/grad.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { ones } from "./elementwise.ts";
 import { sumOfParts } from "./movement.ts";
@@ -13,3 +13,7 @@ import { sumOfParts } from "./movement.ts";
  */
 export const grad = (loss: Tensor, wrt: Iterable<Tensor>): Map<Tensor, Tensor> =>
   backward(loss, wrt, { sum: sumOfParts, ones: (like) => ones(like.shape) });
+
+/** Gradients from the middle of a graph: `seeds` gives the gradients of its keys, each of its key's shape. */
+export const gradFrom = (seeds: ReadonlyMap<Tensor, Tensor>, wrt: Iterable<Tensor>): Map<Tensor, Tensor> =>
+  backwardFrom(seeds, wrt, { sum: sumOfParts });

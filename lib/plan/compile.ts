@@ -1,19 +1,18 @@
 /** From a function of tensors to a plan: trace, lower, build. The only way to run anything. */
 import { env } from "../core/env.ts";
-import { ConfigError } from "../core/errors.ts";
-import { type DType, type Shape, showShape } from "../core/shape.ts";
+import type { Shape } from "../core/shape.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { input, type Param, type Tensor, type TensorData } from "../tensor/tensor.ts";
+import { input, type Tensor, type TensorData } from "../tensor/tensor.ts";
 import { recompute } from "../tensor/recompute.ts";
-import { trace } from "../tensor/trace.ts";
+import { type Trace, trace, type TraceOptions } from "../tensor/trace.ts";
 import { describePlan } from "./debug.ts";
 import { lower, type Lowered, type LowerOptions } from "./lower.ts";
 import { Plan, type PlanOptions, type StepInfo } from "./plan.ts";
+import { BySignature, type InputSpecs } from "./signatures.ts";
 import { State } from "./state.ts";
 import { dtypeOf } from "./values.ts";
 
-/** Shape and dtype (default f32) of each input. */
-export type InputSpecs = Readonly<Record<string, { readonly shape: Shape; readonly dtype?: DType }>>;
+export type { InputSpecs } from "./signatures.ts";
 
 /** What a traced function gives back. */
 export interface Traced {
@@ -28,11 +27,11 @@ export type TraceFunction = (inputs: Record<string, Tensor>) => Traced;
 
 /** Options of `compile`. */
 export interface CompileOptions
-  extends Partial<Pick<PlanOptions, "label" | "seed" | "profile" | "guardBytes" | "onProgress">> {
+  extends
+    Partial<Pick<PlanOptions, "label" | "seed" | "profile" | "guardBytes" | "slabs" | "onProgress">>,
+    TraceOptions {
   /** Where the parameters live. Without one, the plan holds its own copy of each parameter's initial value. */
   readonly state?: State;
-  /** True: dropout drops. */
-  readonly isTraining?: boolean;
   /** Computes the inner values of segments again for the gradients instead of keeping them. */
   readonly recompute?: boolean;
   /** Keeps every value until the next run, for `Plan.firstNonFinite`: more memory. Default: `CALA_CHECK_FINITE`. */
@@ -52,18 +51,16 @@ export async function compile(
   options: CompileOptions = {},
 ): Promise<Plan> {
   const {
-    isTraining = false,
     state,
     label = fn.name || "plan",
     seed = 0,
     guardBytes = 0,
-    recompute: isRecomputed,
     keepValues = env("CALA_CHECK_FINITE") === 1,
   } = options;
+  const noReuse = keepValues || guardBytes > 0;
   const { outputs, results, lowered } = traceAndLower(fn, specs, {
-    isTraining,
-    recompute: isRecomputed,
-    noReuse: keepValues || guardBytes > 0,
+    ...options,
+    noReuse,
     target: { deviceClass: gpu.deviceClass, subgroupLanes: gpu.subgroupLanes },
   });
   const own = state ? undefined : new State(gpu, [{ params: [...lowered.params], isTrained: false }]);
@@ -75,6 +72,7 @@ export async function compile(
       label,
       seed,
       guardBytes,
+      slabs: noReuse ? undefined : options.slabs,
       outputs,
       results,
       state: planState,
@@ -88,87 +86,49 @@ export async function compile(
   }
 }
 
-/** The parameters that `fn` reads, and what it gives back: traced and lowered, not run. */
+/** A function, traced and lowered, not run. */
+export interface Inspected extends Pick<Trace<unknown>, "endSite"> {
+  readonly traced: Traced;
+  readonly lowered: Lowered;
+}
+
+/** Traces and lowers `fn`: what it gives back, the parameters it reads, the memory it takes. Needs no device. */
 export function inspect(
   fn: TraceFunction,
   specs: InputSpecs,
-  options: LowerOptions & TraceOptions = {},
-): { params: ReadonlySet<Param>; traced: Traced; lowered: Lowered } {
-  const { traced, lowered } = traceAndLower(fn, specs, options);
-  return { params: lowered.params, traced, lowered };
+  options: LowerOptions & Pick<CompileOptions, keyof TraceOptions | "recompute"> = {},
+): Inspected {
+  const { traced, lowered, endSite } = traceAndLower(fn, specs, options);
+  return { traced, lowered, endSite };
 }
-
-type TraceOptions = Pick<CompileOptions, "isTraining" | "recompute">;
 
 function traceAndLower(
   fn: TraceFunction,
   specs: InputSpecs,
-  { isTraining, recompute: isRecomputed = false, ...options }: LowerOptions & TraceOptions,
+  options: LowerOptions & Pick<CompileOptions, keyof TraceOptions | "recompute">,
 ) {
   const inputs = Object.fromEntries(
     Object.entries(specs).map(([name, { shape, dtype = "f32" }]) => [name, input(name, { shape, dtype })]),
   );
-  const traced = trace(() => fn(inputs), { isTraining });
+  const traced = trace(() => fn(inputs), options), { endSite } = traced;
   const roots = [traced.result.outputs, traced.result.results].flatMap((record) =>
     Object.values(record ?? {})
   );
-  const { effects, replace } = isRecomputed
+  const { effects, replace } = options.recompute
     ? recompute(traced, roots)
-    : { ...traced, replace: (t: Tensor) => t };
+    : { effects: traced.effects, replace: (t: Tensor) => t };
   const replaceAll = (record: Readonly<Record<string, Tensor>> = {}) =>
     Object.fromEntries(Object.entries(record).map(([name, t]) => [name, replace(t)]));
   const outputs = replaceAll(traced.result.outputs), results = replaceAll(traced.result.results);
   const lowered = lower({ effects }, [...Object.values(outputs), ...Object.values(results)], options);
-  return { traced: traced.result, outputs, results, lowered };
+  return { traced: traced.result, outputs, results, lowered, endSite };
 }
 
-/** Signatures that one program compiles at most: text lengths are padded to few bucket lengths. */
-const MAX_SIGNATURES = 4;
-
 /** A function with a plan for each input signature. */
-export class Program {
-  readonly #gpu: Gpu;
-  readonly #fn: TraceFunction;
-  readonly #options: CompileOptions;
-  readonly #plans = new Map<string, Plan>();
-
+export class Program extends BySignature<Plan> {
   /** Compiles nothing yet. */
   constructor(gpu: Gpu, fn: TraceFunction, options: CompileOptions = {}) {
-    this.#gpu = gpu;
-    this.#fn = fn;
-    this.#options = options;
-  }
-
-  /**
-   * The plan of a signature, compiled at its first use.
-   *
-   * @throws {ConfigError} At the fifth signature: the message names the input whose shape varies.
-   */
-  async plan(specs: InputSpecs): Promise<Plan> {
-    const key = JSON.stringify(
-      Object.entries(specs).map(([name, { shape, dtype = "f32" }]) => [name, shape, dtype]),
-    );
-    const known = this.#plans.get(key);
-    if (known) return known;
-    if (this.#plans.size === MAX_SIGNATURES) {
-      const first = JSON.parse([...this.#plans.keys()][0]) as [string, number[], DType][];
-      const other = first.find(([name, shape]) => showShape(specs[name]?.shape ?? []) !== showShape(shape));
-      throw new ConfigError(
-        `${this.#options.label ?? (this.#fn.name || "program")}: a fifth input signature; "${
-          other?.[0]
-        }" varies: ${showShape(specs[other?.[0] ?? ""]?.shape ?? [])} after ${showShape(other?.[1] ?? [])}`,
-        { fix: "pad to at most four bucket lengths" },
-      );
-    }
-    const plan = await compile(this.#gpu, this.#fn, specs, this.#options);
-    this.#plans.set(key, plan);
-    return plan;
-  }
-
-  /** Disposes all plans. */
-  [Symbol.dispose](): void {
-    for (const plan of this.#plans.values()) plan[Symbol.dispose]();
-    this.#plans.clear();
+    super(options.label ?? (fn.name || "program"), (specs) => compile(gpu, fn, specs, options));
   }
 }
 

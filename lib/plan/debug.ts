@@ -13,7 +13,7 @@ export function describePlan(plan: Plan): string {
 }
 
 /** The first node of the plan's last run whose value is not finite, as a sentence; for plans compiled with `keepValues`. */
-export async function describeNonFinite(plan: Plan): Promise<string> {
+export async function describeNonFinite(plan: Pick<Plan, "label" | "firstNonFinite">): Promise<string> {
   const node = await plan.firstNonFinite();
   return `${plan.label}: the first value that is not finite comes from ${node ?? "a parameter or an input"}`;
 }

@@ -1,5 +1,6 @@
 /** The launches of a plan: pipelines, bind groups and slices of the sizes uniform, made once and encoded at each run. */
 import { GpuError } from "../core/errors.ts";
+import { showShape } from "../core/shape.ts";
 import type { Gpu } from "../gpu/device.ts";
 import {
   packSizes,
@@ -9,6 +10,7 @@ import {
   type Variant,
   variantKey,
 } from "../gpu/kernel.ts";
+import type { ProfileRow } from "../gpu/profile.ts";
 import type { BufferRange } from "../gpu/readback.ts";
 import type { Dispatch, Node } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -152,7 +154,9 @@ export async function warmUp(
 ): Promise<void> {
   const left = new Set(fresh);
   for (const launch of launches) {
-    const writesState = Object.values(launch.dispatch.bind).some((t) => t.source.kind === "shard");
+    const writesState = Object.values(launch.dispatch.bind).some(({ source }) =>
+      source.kind === "shard" || source.kind === "gradient"
+    );
     const key = variantKey(variantOf(launch.dispatch));
     if (writesState || !left.delete(key)) continue;
     const encoder = gpu.device.createCommandEncoder();
@@ -164,3 +168,13 @@ export async function warmUp(
     onProgress?.(fresh.size - left.size, fresh.size, key);
   }
 }
+
+/** What each launch did and how long it took; the cost of a node stands at its first one. */
+export const profileRows = (launches: readonly Launch[], ms: ArrayLike<number>): ProfileRow[] =>
+  launches.map(({ dispatch, node, isFirstOfNode }, i) => ({
+    kernel: `${dispatch.kernel.file}/${dispatch.entry}`,
+    shape: [...node.inputs, ...node.outputs].slice(0, 3).map((t) => showShape(t.shape)).join(" "),
+    scope: node.scope,
+    ms: ms[i],
+    ...isFirstOfNode ? node.op.cost(node.inputs, node.outputs, node.attrs) : { flops: 0, bytes: 0 },
+  }));

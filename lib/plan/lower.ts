@@ -148,6 +148,8 @@ export function lower(
         return { kind: "constant", index: constantIndex.get(t) ?? -1 };
       case "param":
         return { kind: "param", param: t as Param };
+      case "gradient":
+        return { kind: "grad", param: source.param };
       case "shard":
         return { kind: "shard", buffer: source.buffer, shard: source.shard };
       case "op": {

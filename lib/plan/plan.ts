@@ -4,13 +4,17 @@ import { bytesOf, type Shape, showShape, sizeOf } from "../core/shape.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { STEP_BYTES } from "../gpu/kernel.ts";
 import { Profiler, type ProfileRow } from "../gpu/profile.ts";
-import { type BufferRange, readBuffers } from "../gpu/readback.ts";
+import { type BufferRange, copyRange, readBuffers } from "../gpu/readback.ts";
 import type { Tensor, TensorData } from "../tensor/tensor.ts";
-import { buildCommands, type Commands, encodeLaunch, warmUp } from "./launch.ts";
+import { buildCommands, type Commands, encodeLaunch, profileRows, warmUp } from "./launch.ts";
 import type { Lowered } from "./lower.ts";
 import { type ResultRow, ResultsRing } from "./results.ts";
+import type { SlabPool } from "./slab_pool.ts";
 import type { State } from "./state.ts";
-import { checkInput, padded, typed } from "./values.ts";
+import { checkInput, packStep, padded, type StepInfo, typed } from "./values.ts";
+
+export type { BufferRange } from "../gpu/readback.ts";
+export type { StepInfo } from "./values.ts";
 
 /** What a plan is built from. */
 export interface PlanOptions {
@@ -28,16 +32,15 @@ export interface PlanOptions {
   readonly profile?: boolean;
   /** Extra bytes after each slab, filled with NaN before each run: see `checkGuards`. */
   readonly guardBytes?: number;
+  /** Slabs that it may share with plans that never hold values at the same time. Without one it has its own. */
+  readonly slabs?: SlabPool;
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }
 
-/** Per-step values that are not tensors. */
-export interface StepInfo {
-  /** Number of the step: the counter of its random numbers. */
-  readonly index?: number;
-  /** Learning rate of each group, at most 16. */
-  readonly learningRates?: readonly number[];
-}
+/** Inputs of a run by name: values, or ranges of buffers that hold them. */
+export type RunInputs = Readonly<Record<string, TensorData | BufferRange | undefined>>;
+/** Where outputs go at the end of a run, by name. */
+export type CopiesTo = Readonly<Record<string, BufferRange>>;
 
 /** A NaN: what reads it by mistake shows. */
 const GUARD = 0x7fc0dead;
@@ -67,7 +70,8 @@ export class Plan {
     this.label = options.label;
     this.state = options.state;
     const guard = options.guardBytes ?? 0;
-    this.#slabs = lowered.slabs.map((bytes, i) => this.#own(`slab ${i}`, bytes + guard, STORAGE()));
+    this.#slabs = options.slabs?.take(lowered.slabs) ??
+      lowered.slabs.map((bytes, i) => this.#own(`slab ${i}`, bytes + guard, STORAGE()));
     for (const [name, t] of lowered.inputs) {
       this.#inputs.set(name, this.#own(`input ${name}`, padded(bytesOf(t)), STORAGE()));
     }
@@ -131,29 +135,50 @@ export class Plan {
     }
   }
 
+  /** The buffer of an input. @throws {ConfigError} If the plan does not read it. */
+  inputRange(name: string): BufferRange {
+    const tensor = this.#lowered.inputs.get(name);
+    if (!tensor) {
+      throw new ConfigError(`no input "${name}"; there are ${[...this.#lowered.inputs.keys()].join(", ")}`);
+    }
+    return { ...this.#rangeOf(tensor), bytes: bytesOf(tensor) };
+  }
+
+  /** Where an output is after a run, until the next one. @throws {ConfigError} If there is no such output. */
+  outputRange(name: string): BufferRange {
+    const tensor = this.#output(name);
+    return { ...this.#rangeOf(tensor), bytes: bytesOf(tensor) };
+  }
+
+  #output(name: string): Tensor {
+    const { outputs } = this.#options, tensor = outputs[name];
+    if (tensor) return tensor;
+    throw new ConfigError(`no output "${name}"; there are ${Object.keys(outputs).join(", ")}`);
+  }
+
   /**
    * Writes the inputs, encodes, submits. Does not wait.
    *
+   * @param inputs Values, or ranges of buffers that hold them; the input's own range leaves it as it is.
    * @throws {ShapeError} If an input is missing or of another length or type.
    * @throws {ConfigError} If the ring is full: call `results` at least every 64 runs.
    * @throws {GpuError} If the device failed since the last call.
    */
-  run(inputs: Readonly<Record<string, TensorData>>, { index = 0, learningRates = [] }: StepInfo = {}): void {
+  run(inputs: RunInputs, info: StepInfo = {}, copiesTo: CopiesTo = {}): void {
     this.#gpu.check();
     const { device } = this.#gpu;
-    for (const [name, t] of this.#lowered.inputs) {
-      const data = inputs[name];
-      checkInput(name, t, data);
-      device.queue.writeBuffer(this.#inputs.get(name) as GPUBuffer, 0, data);
+    const encoder = device.createCommandEncoder({ label: this.label });
+    for (const [name, tensor] of this.#lowered.inputs) {
+      const value = inputs[name], to = this.inputRange(name);
+      if (value && !ArrayBuffer.isView(value)) copyRange(encoder, value, to);
+      else {
+        checkInput(name, tensor, value);
+        device.queue.writeBuffer(to.buffer, 0, value);
+      }
     }
-    const step = new DataView(new ArrayBuffer(STEP_BYTES));
-    step.setUint32(0, index, true);
-    step.setUint32(4, this.#options.seed, true);
-    learningRates.forEach((lr, i) => step.setFloat32(16 + 4 * i, lr, true));
-    device.queue.writeBuffer(this.#step, 0, step);
+    device.queue.writeBuffer(this.#step, 0, packStep(info, this.#options.seed));
     if (this.#options.guardBytes) this.#fillGuards();
 
-    const encoder = device.createCommandEncoder({ label: this.label });
     let pass: GPUComputePassEncoder | undefined;
     let launch = 0;
     for (const command of this.#commands.list) {
@@ -171,7 +196,8 @@ export class Plan {
       }
     }
     pass?.end();
-    this.#ring.encode(encoder, index);
+    for (const [name, to] of Object.entries(copiesTo)) copyRange(encoder, this.outputRange(name), to);
+    this.#ring.encode(encoder, info.index ?? 0);
     this.#profiler?.resolve(encoder);
     device.queue.submit([encoder.finish()]);
   }
@@ -184,15 +210,7 @@ export class Plan {
   /** Values of outputs after the last run. Waits for the GPU. */
   async read(...names: readonly string[]): Promise<Record<string, { shape: Shape; data: TensorData }>> {
     const wanted = names.length > 0 ? names : Object.keys(this.#options.outputs);
-    const tensors = wanted.map((name) => {
-      const t = this.#options.outputs[name];
-      if (!t) {
-        throw new ConfigError(
-          `no output "${name}"; there are ${Object.keys(this.#options.outputs).join(", ")}`,
-        );
-      }
-      return t;
-    });
+    const tensors = wanted.map((name) => this.#output(name));
     const data = await readBuffers(
       this.#gpu,
       tensors.map((t) => ({ ...this.#rangeOf(t), bytes: bytesOf(t) })),
@@ -205,21 +223,7 @@ export class Plan {
   /** Time of each launch of the last run, with what it had to do; empty without timestamps. */
   async profile(): Promise<ProfileRow[]> {
     if (!this.#profiler) return [];
-    const ms = await this.#profiler.read();
-    const { launches } = this.#commands;
-    return launches.map(({ dispatch, node, isFirstOfNode }, i) => {
-      const cost = isFirstOfNode
-        ? node.op.cost(node.inputs, node.outputs, node.attrs)
-        : { flops: 0, bytes: 0 };
-      const shape = [...node.inputs, ...node.outputs].slice(0, 3).map((t) => showShape(t.shape)).join(" ");
-      return {
-        kernel: `${dispatch.kernel.file}/${dispatch.entry}`,
-        shape,
-        scope: node.scope,
-        ms: ms[i],
-        ...cost,
-      };
-    });
+    return profileRows(this.#commands.launches, await this.#profiler.read());
   }
 
   /** Figures of the plan: launches, pipelines, bytes. */

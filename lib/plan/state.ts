@@ -44,9 +44,8 @@ export class State {
   constructor(gpu: Gpu, groups: readonly StateGroup[]) {
     this.#gpu = gpu;
     this.groups = groups;
-    const limit = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
     groups.forEach(({ params, isTrained }, group) => {
-      const layout = layoutShards(params.map((p) => 4 * sizeOf(p.shape)), limit);
+      const layout = layoutShards(params.map((p) => 4 * sizeOf(p.shape)), gpu.bindingLimit);
       const base = this.#shards.length;
       params.forEach((param, i) => {
         if (this.#places.has(param)) {

@@ -17,6 +17,8 @@ export function printGraph(roots: Iterable<Tensor>): string {
         return x.source.name;
       case "constant":
         return `const${showShape(x.shape)}`;
+      case "gradient":
+        return `gradient of ${show(x.source.param)}`;
       case "shard":
         return `${x.source.buffer}[${x.source.shard}]`;
     }

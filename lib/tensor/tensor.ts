@@ -12,6 +12,7 @@ export type Source =
   | { readonly kind: "constant"; readonly data: TensorData }
   | ParamSource
   | ShardSource
+  | { readonly kind: "gradient"; readonly param: Param }
   | { readonly kind: "op"; readonly node: Node; readonly index: number };
 
 /** A parameter: a value that outlives a plan. `name` is its state-dict key, set by `named`. */
@@ -50,6 +51,9 @@ export interface Param extends Tensor {
 }
 
 export const isParam = (x: unknown): x is Param => x instanceof Tensor && x.source.kind === "param";
+
+/** The place of a parameter's gradient in the state: only nodes without outputs read and write it. */
+export const gradientOf = (param: Param): Tensor => new Tensor(param, { kind: "gradient", param });
 
 const checkLength = (data: TensorData, shape: Shape) => {
   if (data.length !== sizeOf(shape)) {

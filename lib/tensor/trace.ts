@@ -19,6 +19,18 @@ export interface Trace<R> {
   readonly result: R;
   readonly effects: readonly Effect[];
   readonly isTraining: boolean;
+  /** The first number that no place of it has drawn random numbers under. */
+  readonly endSite: number;
+}
+
+/** How a function is traced. */
+export interface TraceOptions {
+  /** True: dropout drops. */
+  readonly isTraining?: boolean;
+  /** Number of the first place that draws random numbers: where a step has several traces. */
+  readonly firstSite?: number;
+  /** Rows of a micro-batch: random numbers are those that its rows draw in the whole batch. */
+  readonly microBatch?: number;
 }
 
 /**
@@ -29,6 +41,7 @@ export type Part = number | "gradient" | undefined;
 
 interface Context {
   readonly isTraining: boolean;
+  readonly microBatch: number | undefined;
   readonly effects: Effect[];
   sites: number;
   segments: number;
@@ -52,12 +65,20 @@ export function scope<R>(name: string, fn: () => R): R {
 }
 
 /** Runs `fn` once on symbolic tensors and records its effects. */
-export function trace<R>(fn: () => R, { isTraining = false }: { isTraining?: boolean } = {}): Trace<R> {
-  const outer = context;
-  context = { isTraining, effects: [], sites: 0, segments: 0, part: undefined };
+export function trace<R>(fn: () => R, options: TraceOptions = {}): Trace<R> {
+  const { isTraining = false, firstSite = 0, microBatch } = options, outer = context;
+  const own: Context = {
+    isTraining,
+    microBatch,
+    effects: [],
+    sites: firstSite,
+    segments: 0,
+    part: undefined,
+  };
+  context = own;
   try {
     const result = fn();
-    return { result, effects: context.effects, isTraining };
+    return { result, effects: own.effects, isTraining, endSite: own.sites };
   } finally {
     context = outer;
   }
@@ -65,6 +86,9 @@ export function trace<R>(fn: () => R, { isTraining = false }: { isTraining?: boo
 
 /** True inside a trace that trains: dropout drops. */
 export const isTraining = (): boolean => context?.isTraining ?? false;
+
+/** Rows of the micro-batch that the trace is of, if it is of one. */
+export const microBatch = (): number | undefined => context?.microBatch;
 
 /** Number of the next place that draws random numbers. Same program, same numbers: counted in trace order. */
 export const nextSite = (): number => {

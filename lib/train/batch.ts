@@ -59,6 +59,10 @@ export class BatchReader {
       textInputs(batch),
     );
   }
+  /** The shapes of `rows` triplets with texts of `length` tokens; reads nothing. */
+  tripletSpecs(rows: number, length: number): InputSpecs {
+    return { ...this.#specs("reference", rows), ...this.#specs("target", rows), ...textSpecs(rows, length) };
+  }
   /** References and texts. */
   queries(batch: QueryRows): PlanInputs {
     return merge(this.#read("reference", batch.references), textInputs(batch));
@@ -69,12 +73,9 @@ export class BatchReader {
   }
 
   #read(prefix: string, ids: ArrayLike<number>, shift = NO_SHIFT): PlanInputs {
-    const B = ids.length,
-      specs: Record<string, { shape: number[] }> = {},
-      into: Record<string, Float32Array<ArrayBuffer>> = {};
-    for (const [field, { shape }] of Object.entries(this.#images.fields)) {
-      specs[`${prefix}.${field}`] = { shape: [B, ...shape] };
-      into[field] = this.#array(`${prefix}.${field}`, B * sizeOf(shape));
+    const specs = this.#specs(prefix, ids.length), into: Record<string, Float32Array<ArrayBuffer>> = {};
+    for (const field of Object.keys(this.#images.fields)) {
+      into[field] = this.#array(`${prefix}.${field}`, sizeOf(specs[`${prefix}.${field}`].shape));
     }
     if (this.#images instanceof Pixels) this.#images.readPixels(ids, shift, into.pixels);
     else this.#images.read(ids, into);
@@ -82,6 +83,15 @@ export class BatchReader {
       specs,
       values: Object.fromEntries(Object.entries(into).map(([field, array]) => [`${prefix}.${field}`, array])),
     };
+  }
+
+  #specs(prefix: string, rows: number): InputSpecs {
+    return Object.fromEntries(
+      Object.entries(this.#images.fields).map(([field, { shape }]) => [
+        `${prefix}.${field}`,
+        { shape: [rows, ...shape] },
+      ]),
+    );
   }
 
   #array(name: string, length: number): Float32Array<ArrayBuffer> {
@@ -92,16 +102,17 @@ export class BatchReader {
 }
 
 function textInputs({ inputIds, attentionMask, paddedLength: L, length, captions }: Texts): PlanInputs {
-  const B = captions.length;
   return {
-    specs: {
-      inputIds: { shape: [B, L], dtype: "u32" },
-      attentionMask: { shape: [B, L] },
-      longest: { shape: [1], dtype: "u32" },
-    },
+    specs: textSpecs(captions.length, L),
     values: { inputIds, attentionMask, longest: new Uint32Array([length]) },
   };
 }
+
+const textSpecs = (rows: number, length: number): InputSpecs => ({
+  inputIds: { shape: [rows, length], dtype: "u32" },
+  attentionMask: { shape: [rows, length] },
+  longest: { shape: [1], dtype: "u32" },
+});
 
 const merge = (...parts: readonly PlanInputs[]): PlanInputs => ({
   specs: Object.assign({}, ...parts.map(({ specs }) => specs)),

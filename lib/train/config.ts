@@ -22,11 +22,14 @@ export const trainingFlags = {
   bestBy: flag("R@10", "the composed validation metric that picks the best checkpoint"),
   memory: flag(
     "plain",
-    "how a step keeps to its memory: recompute computes each layer twice instead of keeping it",
-    {
-      choices: ["plain", "recompute"],
-    },
+    "what a step does to take less memory: recompute computes each layer twice instead of keeping it; gradcache " +
+      "runs the encoders twice, in micro-batches. The losses and gradients stay the same",
+    { choices: ["plain", "recompute", "gradcache"] },
   ),
+  microBatch: flag(8, "triplets that gradcache encodes at once; divides the batch size", {
+    integer: true,
+    min: 1,
+  }),
   tableFrom: flag("last", "the checkpoint that the table is made from", { choices: ["last", "best"] }),
 };
 
@@ -61,7 +64,8 @@ export type TrainingConfig = StoredConfig & {
   readonly batchSize: number;
   readonly evalEvery: number;
   readonly bestBy: string;
-  readonly memory: "plain" | "recompute";
+  readonly memory: "plain" | "recompute" | "gradcache";
+  readonly microBatch: number;
   readonly tableFrom: "last" | "best";
 };
 

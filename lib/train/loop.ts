@@ -3,13 +3,14 @@ import { setImmediate } from "node:timers/promises";
 import { env } from "../core/env.ts";
 import { ConfigError } from "../core/errors.ts";
 import { describeNonFinite, profileTable } from "../plan/debug.ts";
-import type { Plan } from "../plan/plan.ts";
+import { plannedBytes } from "../plan/planned.ts";
 import { type ResultRow, RING_SLOTS } from "../plan/results.ts";
 import type { CheckpointPlace, Checkpoints } from "./checkpoint.ts";
 import type { RunLog, StepRecord } from "./log.ts";
 import { Meter } from "./meter.ts";
 import type { Progress } from "./progress.ts";
-import { STATUS, type TrainingSession } from "./session.ts";
+import type { TrainingSession } from "./session.ts";
+import { STATUS, type StepPlan } from "./step.ts";
 
 /** What the loop works with. */
 export interface LoopOptions {
@@ -52,9 +53,9 @@ export async function trainLoop(start: number, options: LoopOptions): Promise<bo
     totalSteps,
     logEvery,
     batchSize: loader.options.batchSize,
-    stateBytes: session.state.bytes,
+    plannedBytes: plannedBytes(session.memory),
   });
-  const running = new Set<Plan>(); // those with losses that were not read
+  const running = new Set<StepPlan>(); // those with losses that were not read
   const checksFinite = env("CALA_CHECK_FINITE") === 1;
   let firstNonFinite: string | undefined;
   let unread = 0, lastRead = performance.now(), lastSave = performance.now(), saveMs = 0;
@@ -101,7 +102,7 @@ export async function trainLoop(start: number, options: LoopOptions): Promise<bo
       if (!signal.aborted || error !== signal.reason) throw error; // else Ctrl-C while kernels were compiled
     });
     if (!plan) return await stop();
-    meter.plan(plan);
+    meter.begin();
     plan.run(next.values, { index: step, learningRates: session.learningRates(step) });
     running.add(plan);
     step++;

@@ -1,6 +1,5 @@
 /** How fast a run is, how its losses stand, and how long it still takes. */
 import { formatBytes, formatDuration } from "../core/format.ts";
-import type { Plan } from "../plan/plan.ts";
 import type { StepRecord } from "./log.ts";
 
 /** What a meter knows from the start. */
@@ -11,7 +10,7 @@ export interface MeterOptions {
   /** Losses are shown as their mean over so many steps. */
   readonly logEvery: number;
   readonly batchSize: number;
-  readonly stateBytes: number;
+  readonly plannedBytes: number;
 }
 
 /** Speed, losses and time left, as one line. */
@@ -19,8 +18,7 @@ export class Meter {
   readonly #options: MeterOptions;
   #recent: StepRecord[] = [];
   #skipped = 0;
-  #plannedBytes = 0;
-  readonly #plans = new Set<Plan>();
+  #hasBegun = false;
   #busyMs = 0;
   #since = performance.now();
 
@@ -28,12 +26,10 @@ export class Meter {
     this.#options = options;
   }
 
-  /** Counts a plan's memory once; the clock starts after the first plan was compiled. */
-  plan(plan: Plan): void {
-    if (this.#plans.has(plan)) return;
-    this.#plans.add(plan);
-    this.#plannedBytes += plan.info.slabBytes;
-    if (this.#plans.size === 1) this.#since = performance.now();
+  /** Called before each step; the clock starts at the first one, after its plan was compiled. */
+  begin(): void {
+    if (!this.#hasBegun) this.#since = performance.now();
+    this.#hasBegun = true;
   }
 
   add(records: readonly StepRecord[]): void {
@@ -49,7 +45,7 @@ export class Meter {
   }
 
   line(step: number): string {
-    const { start, totalSteps, batchSize, stateBytes } = this.#options;
+    const { start, totalSteps, batchSize, plannedBytes } = this.#options;
     const ms = this.#busyMs + performance.now() - this.#since, done = step - start;
     const mean = (term: string) =>
       this.#recent.reduce((sum, { terms }) => sum + terms[term], 0) / this.#recent.length;
@@ -60,7 +56,7 @@ export class Meter {
       `loss ${mean("loss").toFixed(3)}${parts.length > 0 ? ` (${parts.join(", ")})` : ""}`,
       `${(done * batchSize / ms * 1000).toFixed(0)} pairs/s`,
       `${formatDuration(ms / done * (totalSteps - step))} left`,
-      `planned memory ${formatBytes(this.#plannedBytes + stateBytes)}`,
+      `planned memory ${formatBytes(plannedBytes)}`,
       ...(this.#skipped > 0 ? [`${this.#skipped} steps skipped: gradients not finite`] : []),
     ].join("  ");
   }

@@ -2,7 +2,7 @@
 import { ConfigError } from "../core/errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { adamwNodes, MAX_GROUPS } from "../ops/adamw.ts";
-import { State } from "../plan/state.ts";
+import { State, type StateGroup } from "../plan/state.ts";
 import type { Param, Tensor } from "../tensor/tensor.ts";
 import { addEffect } from "../tensor/trace.ts";
 
@@ -53,32 +53,32 @@ export class AdamW {
   }
 
   /**
-   * The state of a model: a trained group for each of the optimiser's, and one more for all that is not trained.
+   * How the state of a model is grouped: a trained group for each of the optimiser's, and one more for all that is not
+   * trained.
    *
    * @param params All parameters of the model.
    * @param hasGradient Those that the loss depends on.
    */
-  createState(gpu: Gpu, params: Iterable<Param>, hasGradient: (param: Param) => boolean): State {
+  stateGroups(params: Iterable<Param>, hasGradient: (param: Param) => boolean): StateGroup[] {
     const trained = this.groups.map((g) => ({ params: g.params.filter(hasGradient), isTrained: true }));
     const inGroup = new Set(trained.flatMap((g) => g.params));
-    return new State(gpu, [...trained, {
-      params: [...params].filter((p) => !inGroup.has(p)),
-      isTrained: false,
-    }]);
+    return [...trained, { params: [...params].filter((p) => !inGroup.has(p)), isTrained: false }];
+  }
+
+  /** The state of a model, by `stateGroups`. */
+  createState(gpu: Gpu, params: Iterable<Param>, hasGradient: (param: Param) => boolean): State {
+    return new State(gpu, this.stateGroups(params, hasGradient));
   }
 
   /**
-   * Adds the update to the trace.
+   * Adds the gradients and the update to the trace.
    *
    * @throws {ConfigError} If a parameter of a trained group has no gradient here: the whole shard would be decayed.
    */
   update(state: State, grads: ReadonlyMap<Tensor, Tensor>): void {
-    const { betas: [beta1, beta2], eps, weightDecay } = this.#options;
-    const trained = state.groups.flatMap((group, i) =>
-      group.isTrained && group.params.length > 0 ? [{ group, i }] : []
-    );
-    for (const { group } of trained) {
-      for (const param of group.params) {
+    for (const { params, isTrained } of state.groups) {
+      if (!isTrained) continue;
+      for (const param of params) {
         const value = grads.get(param);
         if (!value) {
           throw new ConfigError(
@@ -88,12 +88,19 @@ export class AdamW {
         addEffect({ kind: "assign", param, buffer: "grad", value });
       }
     }
-    const groups = trained.map(({ i }) => {
+    this.apply(state);
+  }
+
+  /** Adds the update to the trace, by the gradients that are in the state. */
+  apply(state: State): void {
+    const { betas: [beta1, beta2], eps, weightDecay } = this.#options;
+    const groups = state.groups.flatMap(({ params, isTrained }, i) => {
+      if (!isTrained || params.length === 0) return [];
       const [param, grad, m, v] = (["param", "grad", "m", "v"] as const).map((buffer) =>
         state.shardsOf(i, buffer)
       );
       const shards = param.map((_, s) => ({ param: param[s], grad: grad[s], m: m[s], v: v[s] }));
-      return { index: i, beta1, beta2, eps, weightDecay, shards, steps: state.stepsOf(i) };
+      return [{ index: i, beta1, beta2, eps, weightDecay, shards, steps: state.stepsOf(i) }];
     });
     for (const node of adamwNodes(groups, state.status)) addEffect({ kind: "node", node });
   }

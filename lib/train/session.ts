@@ -4,27 +4,23 @@ import { ConfigError } from "../core/errors.ts";
 import { TrainLoader } from "../data/loader.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Embeddings, Frame, TripletBatch } from "../nn/frame.ts";
-import { grad } from "../ops/grad.ts";
 import { type Ceilings, measureCeilings } from "../plan/ceilings.ts";
-import { inspect, Program } from "../plan/compile.ts";
+import { checkMemory, describeMemory, type PlannedMemory, plannedMemory } from "../plan/planned.ts";
+import { BySignature } from "../plan/signatures.ts";
 import { State } from "../plan/state.ts";
-import type { Param, Tensor } from "../tensor/tensor.ts";
+import type { Param } from "../tensor/tensor.ts";
 import { BatchReader, type ExperimentData, tripletBatch } from "./batch.ts";
 import type { TrainingConfig } from "./config.ts";
+import { gradCacheStep } from "./gradcache.ts";
 import type { AdamW } from "./optimizer.ts";
 import type { Progress } from "./progress.ts";
 import type { Schedule } from "./rate.ts";
+import { type LossTerms, type StepCompiler, type StepFunctions, type StepPlan, wholeStep } from "./step.ts";
 
 /** What is trained: a frame, and heads that only training needs. */
 export interface Model {
   readonly frame: Frame;
   readonly heads?: { readonly params: ReadonlyMap<string, Param> };
-}
-
-/** Named scalars. `loss` is what is minimised; all are logged. */
-export interface LossTerms {
-  readonly loss: Tensor;
-  readonly [term: string]: Tensor | undefined;
 }
 
 /** What a run offers to an experiment's functions. */
@@ -33,6 +29,8 @@ export interface RunContext {
   readonly cacheDir: string;
   /** Says what takes long; the next line replaces it. */
   progress(text: string): void;
+  /** Says what is worth keeping. */
+  note(text: string): void;
 }
 
 /** What varies between methods, and nothing else. `C` is the configuration, `D` the data, `M` the model. */
@@ -52,6 +50,7 @@ export const contextOf = (progress: Progress, signal?: AbortSignal): RunContext 
     signal?.throwIfAborted();
     progress.live(text);
   },
+  note: (text) => progress.note(text),
 });
 
 /** An experiment's functions, whatever its model. */
@@ -81,20 +80,47 @@ export async function openModel(
   return { data, model, params };
 }
 
-/** The name under which the optimiser's counts come through the ring. */
-export const STATUS = "optimizer status";
+/** The step that a configuration asks for, and its optimiser. */
+export function stepOf(functions: AnyFunctions, config: TrainingConfig, model: Model) {
+  const { adamw, schedule } = functions.optimizer(model, config);
+  const parts: StepFunctions = {
+    encode: (inputs) => functions.encode(model, tripletBatch(inputs), config),
+    loss: (encoded) => functions.loss(model, encoded, config),
+    trainable: adamw.groups.flatMap(({ params }) => params),
+  };
+  const maker = config.memory === "gradcache"
+    ? gradCacheStep(parts, config)
+    : wholeStep(parts, { recompute: config.memory === "recompute" });
+  return { maker, adamw, schedule, trainable: parts.trainable };
+}
+
+/** What to do about a step that needs too much memory. */
+const lessMemory = ({ memory, microBatch }: TrainingConfig): string =>
+  memory === "plain"
+    ? "--memory recompute, or --memory gradcache for still less; or a smaller --batch-size"
+    : memory === "recompute"
+    ? "--memory gradcache; or a smaller --batch-size"
+    : `a --micro-batch below ${microBatch}; or a smaller --batch-size`;
 
 /** A training step, compiled for each padded text length, with the state that it changes. */
 export class TrainingSession implements Disposable {
   readonly state: State;
   readonly loader: TrainLoader;
   readonly reader: BatchReader;
-  readonly program: Program;
+  readonly program: BySignature<StepPlan>;
+  /** For the longest texts: shorter ones share its slabs. */
+  readonly memory: PlannedMemory;
   readonly #gpu: Gpu;
   readonly #adamw: AdamW;
   readonly #schedule: Schedule;
+  readonly #compiler: StepCompiler;
 
-  /** @throws {ConfigError} If the optimiser names a parameter that the model does not have. */
+  /**
+   * Plans, says what memory it will take, allocates.
+   *
+   * @throws {ConfigError} If the optimiser names a parameter that the model does not have, or memory does not suffice.
+   * @throws {GpuError} If a value passes what the device binds.
+   */
   constructor(
     gpu: Gpu,
     functions: AnyFunctions,
@@ -113,10 +139,9 @@ export class TrainingSession implements Disposable {
       maxShift,
     });
     this.reader = new BatchReader(data.images);
-    const { adamw, schedule } = functions.optimizer(model, config);
+    const { maker, adamw, schedule, trainable } = stepOf(functions, config, model);
     this.#adamw = adamw;
     this.#schedule = schedule;
-    const trainable = adamw.groups.flatMap((group) => group.params);
     const known = new Set(params.values());
     const stranger = trainable.find((param) => !known.has(param));
     if (stranger) {
@@ -124,37 +149,22 @@ export class TrainingSession implements Disposable {
         `the optimiser's parameter "${stranger.source.name}" belongs to neither frame nor heads`,
       );
     }
-
-    const step = (inputs: Record<string, Tensor>) => {
-      const terms = functions.loss(model, functions.encode(model, tripletBatch(inputs), config), config);
-      const results = Object.fromEntries(Object.entries(terms).flatMap(([name, t]) => t ? [[name, t]] : []));
-      return { results, grads: grad(terms.loss, trainable) };
-    };
-    // Which parameters the loss depends on decides which have moments: a first trace tells.
-    let grads = new Map<Tensor, Tensor>();
-    const { specs } = this.reader.triplets(this.loader.batchAt(0));
-    inspect(
-      (inputs) => {
-        const traced = step(inputs);
-        grads = traced.grads;
-        return { results: traced.results };
-      },
-      specs,
-      { isTraining: true },
-    );
-    this.state = adamw.createState(gpu, known, (param) => grads.has(param));
-    this.program = new Program(gpu, (inputs) => {
-      const { results, grads } = step(inputs);
-      adamw.update(this.state, grads);
-      return { results: { ...results, [STATUS]: this.state.status } };
-    }, {
-      label: "training step",
+    const specs = this.reader.tripletSpecs(batchSize, text.bucketLengths.at(-1) ?? 0);
+    const planned = maker.plan(specs, gpu), { trained, plans } = planned;
+    // Which parameters the loss depends on decides which have gradients and moments.
+    const groups = adamw.stateGroups(known, (param) => trained.has(param));
+    this.memory = plannedMemory(groups, plans, gpu.bindingLimit);
+    context.note(describeMemory(this.memory));
+    checkMemory(gpu, this.memory, plans, lessMemory(config));
+    this.state = new State(gpu, groups);
+    this.#compiler = maker.compiler({
+      gpu,
       state: this.state,
-      isTraining: true,
-      recompute: config.memory === "recompute",
+      adamw,
       seed,
       onProgress: (done, total) => context.progress(`compiling kernels ${done}/${total}`),
-    });
+    }, planned);
+    this.program = new BySignature("training step", (specs) => this.#compiler.compile(specs));
   }
 
   /** Each group's learning rate at a step. */
@@ -169,6 +179,7 @@ export class TrainingSession implements Disposable {
 
   [Symbol.dispose](): void {
     this.program[Symbol.dispose]();
+    this.#compiler[Symbol.dispose]();
     this.state[Symbol.dispose]();
   }
 }

@@ -40,7 +40,7 @@ async function demoStep(
   options: StepOptions,
 ): Promise<BenchStep> {
   const demo = await openExperiment("demo"), { functions } = demo, config = demo.configFrom();
-  const context = { cacheDir: "", progress: () => {} };
+  const context = { cacheDir: "", progress: () => {}, note: () => {} };
   // Of the data the model reads the size of the vocabulary alone.
   const data = { dataset: { vocabulary: { size: VOCABULARY } } } as unknown as ExperimentData;
   const model = await functions.model(context, config, data);

@@ -135,3 +135,37 @@ Deno.test("randomNormal() has the moments and the tails of a normal distribution
   for (const lag of [1, 2, 3, 4]) within(mean(values.map((v, i) => v * values[(i + lag) % n])), 0, 1);
   within(mean(values.map((v, i) => v * others[i])), 0, 1);
 });
+
+Deno.test("a micro-batch draws the numbers of its rows in the whole batch", async () => {
+  const rows = 6, micro = 2;
+  for (const width of [1, 3, 4, 10]) {
+    const data = new Float32Array(rows * width).fill(1);
+    const draw = async (data: Float32Array<ArrayBuffer>, firstRow?: number) => {
+      const rows = data.length / width;
+      const { y, z } = await evaluate(
+        gpu,
+        (t) => ({ y: dropout(t.x, 0.5), z: randomNormal([rows, width]) }),
+        { x: { shape: [rows, width], data } },
+        {
+          isTraining: true,
+          seed: 4,
+          step: { index: 9, firstRow },
+          ...firstRow === undefined ? {} : { microBatch: micro },
+        },
+      );
+      return { y: Array.from(y.data), z: Array.from(z.data) };
+    };
+    const whole = await draw(data), parts: Awaited<ReturnType<typeof draw>>[] = [];
+    for (let row = 0; row < rows; row += micro) parts.push(await draw(data.subarray(0, micro * width), row));
+    assert.deepEqual(parts.flatMap(({ y }) => y), whole.y, `dropout of rows of ${width}`);
+    assert.deepEqual(parts.flatMap(({ z }) => z), whole.z, `normal numbers of rows of ${width}`);
+  }
+});
+
+Deno.test("random numbers in a micro-batch need the batch as first axis", () => {
+  const x = input("x", { shape: [6, 3], dtype: "f32" });
+  assert.throws(
+    () => trace(() => dropout(x, 0.5), { isTraining: true, microBatch: 2 }),
+    /dropout of \[6, 3\] in a micro-batch of 2 rows/,
+  );
+});

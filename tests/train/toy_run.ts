@@ -26,23 +26,27 @@ export async function train(out: string, signal = never): Promise<boolean> {
   return await trainRun(toy, { run, config, logEvery: 4, signal, progress });
 }
 
-/** Everything that a run leaves and that must not depend on interrupts, by file. */
-export async function remains(out: string): Promise<Record<string, string>> {
+/** Everything that a run leaves and that must not depend on interrupts. */
+export const REMAINS = [
+  "checkpoints/last.safetensors",
+  "checkpoints/last.optimizer.safetensors",
+  "checkpoints/best.safetensors",
+  "log.jsonl",
+  "train_metrics.csv",
+  "validation_metrics.csv",
+  "ranks_val.csv",
+  "ranks_test.csv",
+  "table.txt",
+  "curves.svg",
+] as const;
+
+/** The bytes of such files, by name. */
+export async function remains(
+  out: string,
+  names: readonly string[] = REMAINS,
+): Promise<Record<string, string>> {
   const folder = `${out}/${toy.name}/run`, found: Record<string, string> = {};
-  for (
-    const name of [
-      "checkpoints/last.safetensors",
-      "checkpoints/last.optimizer.safetensors",
-      "checkpoints/best.safetensors",
-      "log.jsonl",
-      "train_metrics.csv",
-      "validation_metrics.csv",
-      "ranks_val.csv",
-      "ranks_test.csv",
-      "table.txt",
-      "curves.svg",
-    ]
-  ) found[name] = new Uint8Array(await Deno.readFile(`${folder}/${name}`)).toBase64();
+  for (const name of names) found[name] = new Uint8Array(await Deno.readFile(`${folder}/${name}`)).toBase64();
   return found;
 }
 

@@ -67,6 +67,10 @@ export type TrainingConfig = StoredConfig & {
   readonly memory: "plain" | "recompute" | "gradcache";
   readonly microBatch: number;
   readonly tableFrom: "last" | "best";
+  /** False: the initial weights are not measured. */
+  readonly validateFirst?: boolean;
+  /** True: validations during training have dropout, as the released code's (quirk Q12). */
+  readonly trainModeValidation?: boolean;
 };
 
 /**

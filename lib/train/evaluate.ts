@@ -63,7 +63,7 @@ export class Evaluator implements Disposable {
     this.#state = state;
     this.#data = data;
     this.#batchSize = batchSize;
-    this.#reader = new BatchReader(data.images);
+    this.#reader = new BatchReader(data.images, data.fields?.evaluation);
     this.#gallery = new Program(gpu, (t) => ({ outputs: frame.encodeGallery(imageBatch(t, "gallery")) }), {
       state,
       label: "encode gallery",

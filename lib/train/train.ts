@@ -75,7 +75,7 @@ export async function trainRun(
     const ranks = (await evaluator.rank(data.dataset.splits.val, ["composed"])).get("composed");
     if (!ranks) throw new ConfigError("the frame has no composed queries");
     const value = criterion(config.bestBy, ranks), isBest = value > best;
-    await log.validation(place, metricsOf(ranks));
+    await log.validation(ofLastStep(place, session), metricsOf(ranks));
     if (isBest) {
       best = value;
       await checkpoints.saveBest({ ...place, metric: config.bestBy, value });
@@ -86,7 +86,7 @@ export async function trainRun(
     );
   };
 
-  if (start === 0 && !await readBefore(run.path)) {
+  if (start === 0 && config.validateFirst !== false && !await readBefore(run.path)) {
     progress.live("measuring the initial weights");
     const initial = await measure(evaluator, data, ["composed"], signal);
     await saveBefore(run.path, metricsBySplit(initial));
@@ -105,6 +105,12 @@ export async function trainRun(
   await run.end("done");
   return true;
 }
+
+/** The released code counts a validation to the epoch that has just ended. */
+const ofLastStep = ({ step }: CheckpointPlace, { loader }: TrainingSession) => ({
+  step,
+  epoch: loader.stateAt(step - 1).epoch,
+});
 
 /**
  * A run's length in steps, and the steps between two validations; 0: only at the end.

@@ -64,7 +64,8 @@ export {
 export { mean, sum, sumTo } from "./lib/ops/reduce.ts";
 export { concat, expand, permute, reshape, slice, transpose } from "./lib/ops/movement.ts";
 export { embedding, takeRow } from "./lib/ops/gather.ts";
-export { type Activation, headScores, headValues, linear, matmul } from "./lib/ops/matmul.ts";
+export { type Activation, linear } from "./lib/ops/linear.ts";
+export { headScores, headValues, matmul } from "./lib/ops/matmul.ts";
 export { softmax } from "./lib/ops/softmax.ts";
 export { layerNorm } from "./lib/ops/layer_norm.ts";
 export { dropout, randomNormal } from "./lib/ops/dropout.ts";

@@ -1,5 +1,5 @@
 // Matrix product, for any device.
-//   y[z] = activation(scale * a[z] b[z] + bias)    [M, N], K terms, f32; z = (outer, inner)
+//   y[z] = activation(scale * a[z] b[z] + bias) + plus[z]    [M, N], K terms, f32; z = (outer, inner)
 // Operands have any strides: transposed, batched and per-head products need no copy. One tile of 8 x 64 a workgroup,
 // 8 columns a lane. Each element is one sum of fused multiply-adds in the order of K.
 // Grid: x tiles of N, y tiles of M, z matrices.
@@ -18,9 +18,12 @@ struct Sizes {
 @group(0) @binding(1) var<storage, read> b: array<f32>;       // [outer, inner, K, N], any strides
 @group(0) @binding(2) var<storage, read> bias: array<f32>;    // [N]; not read where hasBias is 0
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [outer, inner, M, N], rows without gaps
+@group(0) @binding(4) var<storage, read> plus: array<f32>;    // like y; not read unless hasPlus
+@group(0) @binding(5) var<storage, read_write> sums: array<f32>; // [M]: of the rows of a, in the order of K
 
-@compute @workgroup_size(8)
-fn tile(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+struct Tile { left: Block, right: Block, sums0: vec4f, sums1: vec4f } // sums of the eight rows of a
+
+fn sumTile(g: vec3u, t: u32) -> Tile {
   let origin = originOf(g);
   let m = g.y * 8;
   let n = g.x * 64 + t + vec4u(0, 8, 16, 24);
@@ -30,6 +33,8 @@ fn tile(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32
   var p = origin.b + columnsOf(n + 32);
   var c: Block;
   var d: Block;
+  var s0 = vec4f();
+  var s1 = vec4f();
   for (var k = 0u; k < sizes.K; k++) {
     let v = vec4f(b[j.x], b[j.y], b[j.z], b[j.w]);
     let w = vec4f(b[p.x], b[p.y], b[p.z], b[p.w]);
@@ -42,8 +47,28 @@ fn tile(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32
     let x5 = vec4f(a[l.y]); c.r5 = fma(x5, v, c.r5); d.r5 = fma(x5, w, d.r5);
     let x6 = vec4f(a[l.z]); c.r6 = fma(x6, v, c.r6); d.r6 = fma(x6, w, d.r6);
     let x7 = vec4f(a[l.w]); c.r7 = fma(x7, v, c.r7); d.r7 = fma(x7, w, d.r7);
+    s0 += vec4f(x0.x, x1.x, x2.x, x3.x);
+    s1 += vec4f(x4.x, x5.x, x6.x, x7.x);
     i += sizes.aK; l += sizes.aK; j += sizes.bK; p += sizes.bK;
   }
-  storeBlock(c, origin.y, m, n);
-  storeBlock(d, origin.y, m, n + 32);
+  return Tile(c, d, s0, s1);
+}
+fn storeTile(r: Tile, g: vec3u, t: u32) {
+  let start = originOf(g).y;
+  let n = g.x * 64 + t + vec4u(0, 8, 16, 24);
+  storeBlock(r.left, start, g.y * 8, n);
+  storeBlock(r.right, start, g.y * 8, n + 32);
+}
+
+@compute @workgroup_size(8)
+fn tile(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+  storeTile(sumTile(g, t), g, t);
+}
+
+@compute @workgroup_size(8)
+fn tileAndSums(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+  let r = sumTile(g, t);
+  storeTile(r, g, t);
+  let m = g.y * 8 + t;
+  if (g.x == 0 && m < sizes.M) { sums[m] = select(r.sums1[t % 4], r.sums0[t % 4], t < 4); }
 }

@@ -1,5 +1,5 @@
 // Matrix product for devices whose subgroups have at least 8 lanes.
-//   y[z] = activation(scale * a[z] b[z] + bias)    [M, N], K terms, f32; z = (outer, inner)
+//   y[z] = activation(scale * a[z] b[z] + bias) + plus[z]    [M, N], K terms, f32; z = (outer, inner)
 // A workgroup is 8 lanes of one subgroup. Each lane loads another row of `a`, and broadcasts hand the rows round: a tile
 // of 32 x 32 loads 8 elements a lane for 128 multiply-adds, where `matmul.wgsl` loads 16 for 64. On llvmpipe a load costs
 // as much as about eight multiply-adds, whatever its address.
@@ -22,6 +22,8 @@ struct Sizes {
 @group(0) @binding(1) var<storage, read> b4: array<vec4f>;    // the same, four N or four K at a time
 @group(0) @binding(2) var<storage, read> bias: array<f32>;    // [N]; not read where hasBias is 0
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [outer, inner, M, N], rows without gaps
+@group(0) @binding(4) var<storage, read> plus: array<f32>;    // like y; not read unless hasPlus
+@group(0) @binding(5) var<storage, read_write> sums: array<f32>; // [M]: of the rows of a, in the order of K
 
 // Adds a column of `a`, one row a lane, times a row of `b`, four columns a lane.
 fn addOuter(c: ptr<function, Block>, x: f32, w: vec4f) {
@@ -35,13 +37,32 @@ fn addOuter(c: ptr<function, Block>, x: f32, w: vec4f) {
   (*c).r7 = fma(vec4f(subgroupBroadcast(x, 7u)), w, (*c).r7);
 }
 
+// 32 x 32, and the sums of the four rows of a that the lane loads.
+struct Tile { c0: Block, c1: Block, c2: Block, c3: Block, sums: vec4f }
+fn storeTile(g: vec3u, r: Tile, n: vec4u) {
+  let start = originOf(g).y;
+  let m = g.y * 32;
+  storeBlock(r.c0, start, m, n);
+  storeBlock(r.c1, start, m + 8, n);
+  storeBlock(r.c2, start, m + 16, n);
+  storeBlock(r.c3, start, m + 24, n);
+}
+fn storeSums(g: vec3u, s: vec4f, t: u32) {
+  if (g.x > 0) { return; }
+  let m = g.y * 32 + t + vec4u(0, 8, 16, 24);
+  if (m.x < sizes.M) { sums[m.x] = s.x; }
+  if (m.y < sizes.M) { sums[m.y] = s.y; }
+  if (m.z < sizes.M) { sums[m.z] = s.z; }
+  if (m.w < sizes.M) { sums[m.w] = s.w; }
+}
+
 // 32 x 32, any strides.
-@compute @workgroup_size(8)
-fn tile(@builtin(workgroup_id) g: vec3u, @builtin(subgroup_invocation_id) t: u32) {
+fn sumTile(g: vec3u, t: u32) -> Tile {
   let origin = originOf(g);
   let m = g.y * 32;
   let n = g.x * 32 + t + vec4u(0, 8, 16, 24);
   var c0: Block; var c1: Block; var c2: Block; var c3: Block;
+  var s = vec4f();
   var i0 = origin.a + rowOf(m + t);
   var i1 = origin.a + rowOf(m + 8 + t);
   var i2 = origin.a + rowOf(m + 16 + t);
@@ -51,25 +72,34 @@ fn tile(@builtin(workgroup_id) g: vec3u, @builtin(subgroup_invocation_id) t: u32
     let w = vec4f(b[j.x], b[j.y], b[j.z], b[j.w]);
     j += sizes.bK;
     let x0 = a[i0]; let x1 = a[i1]; let x2 = a[i2]; let x3 = a[i3];
+    s += vec4f(x0, x1, x2, x3);
     i0 += sizes.aK; i1 += sizes.aK; i2 += sizes.aK; i3 += sizes.aK;
     addOuter(&c0, x0, w);
     addOuter(&c1, x1, w);
     addOuter(&c2, x2, w);
     addOuter(&c3, x3, w);
   }
-  storeBlock(c0, origin.y, m, n);
-  storeBlock(c1, origin.y, m + 8, n);
-  storeBlock(c2, origin.y, m + 16, n);
-  storeBlock(c3, origin.y, m + 24, n);
+  return Tile(c0, c1, c2, c3, s);
+}
+
+@compute @workgroup_size(8)
+fn tile(@builtin(workgroup_id) g: vec3u, @builtin(subgroup_invocation_id) t: u32) {
+  storeTile(g, sumTile(g, t), g.x * 32 + t + vec4u(0, 8, 16, 24));
+}
+@compute @workgroup_size(8)
+fn tileAndSums(@builtin(workgroup_id) g: vec3u, @builtin(subgroup_invocation_id) t: u32) {
+  let r = sumTile(g, t);
+  storeTile(g, r, g.x * 32 + t + vec4u(0, 8, 16, 24));
+  storeSums(g, r.sums, t);
 }
 
 // 32 x 32, rows of b without gaps and everything of b divisible by 4.
-@compute @workgroup_size(8)
-fn tileRows(@builtin(workgroup_id) g: vec3u, @builtin(subgroup_invocation_id) t: u32) {
+fn sumTileRows(g: vec3u, t: u32) -> Tile {
   let origin = originOf(g);
   let m = g.y * 32;
   let n = g.x * 32 + 4 * t;
   var c0: Block; var c1: Block; var c2: Block; var c3: Block;
+  var s = vec4f();
   var i0 = origin.a + rowOf(m + t);
   var i1 = origin.a + rowOf(m + 8 + t);
   var i2 = origin.a + rowOf(m + 16 + t);
@@ -80,16 +110,25 @@ fn tileRows(@builtin(workgroup_id) g: vec3u, @builtin(subgroup_invocation_id) t:
     let w = b4[j];
     j += next;
     let x0 = a[i0]; let x1 = a[i1]; let x2 = a[i2]; let x3 = a[i3];
+    s += vec4f(x0, x1, x2, x3);
     i0 += sizes.aK; i1 += sizes.aK; i2 += sizes.aK; i3 += sizes.aK;
     addOuter(&c0, x0, w);
     addOuter(&c1, x1, w);
     addOuter(&c2, x2, w);
     addOuter(&c3, x3, w);
   }
-  storeBlock(c0, origin.y, m, n + vec4u(0, 1, 2, 3));
-  storeBlock(c1, origin.y, m + 8, n + vec4u(0, 1, 2, 3));
-  storeBlock(c2, origin.y, m + 16, n + vec4u(0, 1, 2, 3));
-  storeBlock(c3, origin.y, m + 24, n + vec4u(0, 1, 2, 3));
+  return Tile(c0, c1, c2, c3, s);
+}
+
+@compute @workgroup_size(8)
+fn tileRows(@builtin(workgroup_id) g: vec3u, @builtin(subgroup_invocation_id) t: u32) {
+  storeTile(g, sumTileRows(g, t), g.x * 32 + 4 * t + vec4u(0, 1, 2, 3));
+}
+@compute @workgroup_size(8)
+fn tileRowsAndSums(@builtin(workgroup_id) g: vec3u, @builtin(subgroup_invocation_id) t: u32) {
+  let r = sumTileRows(g, t);
+  storeTile(g, r, g.x * 32 + 4 * t + vec4u(0, 1, 2, 3));
+  storeSums(g, r.sums, t);
 }
 
 // 16 x 32, rows of a and columns of b without gaps and everything divisible by 4. For long K: 32 rows at a stride
@@ -143,8 +182,8 @@ fn storeSmall(c: Pair, start: u32, m: u32, n: u32) {
 fn storePair(v: vec2f, add: vec2f, start: u32, m: u32, n: u32) {
   if (m < sizes.M) {
     let row = start + m * sizes.yM;
-    if (n < sizes.N) { y[row + n] = finish(v.x, add.x); }
-    if (n + 8 < sizes.N) { y[row + n + 8] = finish(v.y, add.y); }
+    if (n < sizes.N) { y[row + n] = finish(v.x, add.x, row + n); }
+    if (n + 8 < sizes.N) { y[row + n + 8] = finish(v.y, add.y, row + n + 8); }
   }
 }
 

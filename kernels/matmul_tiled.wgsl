@@ -1,5 +1,5 @@
 // Matrix product for GPUs: tiles in workgroup memory.
-//   y[z] = activation(scale * a[z] b[z] + bias)    [M, N], K terms, f32; z = (outer, inner)
+//   y[z] = activation(scale * a[z] b[z] + bias) + plus[z]    [M, N], K terms, f32; z = (outer, inner)
 // 64 invocations a workgroup. `tile64`: 64 x 64, 8 x 8 an invocation, 8 terms a step. `tile32`: 32 x 32, 4 x 4 an
 // invocation, 16 terms a step: for products with too few large tiles to fill a GPU. While a step is summed, the next one
 // is loaded into registers, then written to the other half of the workgroup memory: one barrier a step.
@@ -21,6 +21,8 @@ struct Sizes {
 @group(0) @binding(1) var<storage, read> b: array<f32>;       // [outer, inner, K, N], any strides
 @group(0) @binding(2) var<storage, read> bias: array<f32>;    // [N]; not read where hasBias is 0
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [outer, inner, M, N], rows without gaps
+@group(0) @binding(4) var<storage, read> plus: array<f32>;    // like y; not read unless hasPlus
+@group(0) @binding(5) var<storage, read_write> sums: array<f32>; // [M]: of the rows of a, in the order of K
 
 // Two halves of 8 x 16 or 16 x 8 vec4s: [half][k][m / 4] and [half][k][n / 4].
 var<workgroup> aTile: array<vec4f, 256>;
@@ -90,8 +92,8 @@ fn keepB(v: Eight, w: Walk, half: u32, fours: u32) {
   }
 }
 
-@compute @workgroup_size(64)
-fn tile64(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+struct Tile64 { left: Block, right: Block, sums0: vec4f, sums1: vec4f } // sums of the eight rows of a
+fn sumTile64(g: vec3u, t: u32) -> Tile64 {
   let origin = originOf(g);
   let m = g.y * 64;
   let n = g.x * 64;
@@ -101,6 +103,8 @@ fn tile64(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u
   let tx = t % 8;
   var c: Block; // columns 4 tx and on
   var d: Block; // columns 32 + 4 tx and on
+  var s0 = vec4f();
+  var s1 = vec4f();
   keepA(loadA(origin.a, m + walkA.row, walkA.k, walkA.alongK), walkA, 0, 16);
   keepB(loadB(origin.b, n + walkB.row, walkB.k, walkB.alongK), walkB, 0, 16);
   var half = 0u;
@@ -111,6 +115,7 @@ fn tile64(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u
     for (var k = 0u; k < 8u; k++) {
       let i = half + k * 16;
       let a0 = aTile[i + 2 * ty]; let a1 = aTile[i + 2 * ty + 1];
+      s0 += a0; s1 += a1;
       let b0 = bTile[i + tx]; let b1 = bTile[i + tx + 8];
       let x0 = vec4f(a0.x); c.r0 = fma(x0, b0, c.r0); d.r0 = fma(x0, b1, d.r0);
       let x1 = vec4f(a0.y); c.r1 = fma(x1, b0, c.r1); d.r1 = fma(x1, b1, d.r1);
@@ -125,13 +130,37 @@ fn tile64(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u
     keepA(nextA, walkA, half, 16);
     keepB(nextB, walkB, half, 16);
   }
-  let columns = n + 4 * tx + vec4u(0, 1, 2, 3);
-  storeBlock(c, origin.y, m + 8 * ty, columns);
-  storeBlock(d, origin.y, m + 8 * ty, columns + 32);
+  return Tile64(c, d, s0, s1);
+}
+fn storeTile64(g: vec3u, r: Tile64, t: u32) {
+  let start = originOf(g).y;
+  let m = g.y * 64 + t / 8 * 8;
+  let n = g.x * 64 + t % 8 * 4 + vec4u(0, 1, 2, 3);
+  storeBlock(r.left, start, m, n);
+  storeBlock(r.right, start, m, n + 32);
+}
+// Stores the sums of rows m to m + 3: one invocation of those that have them.
+fn storeSums(g: vec3u, s: vec4f, t: u32, m: u32) {
+  if (g.x > 0 || t % 8 > 0) { return; }
+  for (var i = 0u; i < 4u; i++) {
+    if (m + i < sizes.M) { sums[m + i] = s[i]; }
+  }
 }
 
 @compute @workgroup_size(64)
-fn tile32(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+fn tile64(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+  storeTile64(g, sumTile64(g, t), t);
+}
+@compute @workgroup_size(64)
+fn tile64AndSums(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+  let r = sumTile64(g, t);
+  storeTile64(g, r, t);
+  storeSums(g, r.sums0, t, g.y * 64 + t / 8 * 8);
+  storeSums(g, r.sums1, t, g.y * 64 + t / 8 * 8 + 4);
+}
+
+struct Tile32 { r0: vec4f, r1: vec4f, r2: vec4f, r3: vec4f, sums: vec4f }
+fn sumTile32(g: vec3u, t: u32) -> Tile32 {
   let origin = originOf(g);
   let m = g.y * 32;
   let n = g.x * 32;
@@ -139,7 +168,7 @@ fn tile32(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u
   let walkB = walkOf(t, sizes.bK == 1, 32);
   let ty = t / 8;
   let tx = t % 8;
-  var c: Block; // four rows of it
+  var c: Tile32;
   keepA(loadA(origin.a, m + walkA.row, walkA.k, walkA.alongK), walkA, 0, 8);
   keepB(loadB(origin.b, n + walkB.row, walkB.k, walkB.alongK), walkB, 0, 8);
   var half = 0u;
@@ -150,6 +179,7 @@ fn tile32(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u
     for (var k = 0u; k < 16u; k++) {
       let i = half + k * 8;
       let a0 = aTile[i + ty];
+      c.sums += a0;
       let b0 = bTile[i + tx];
       let x0 = vec4f(a0.x); c.r0 = fma(x0, b0, c.r0);
       let x1 = vec4f(a0.y); c.r1 = fma(x1, b0, c.r1);
@@ -160,10 +190,26 @@ fn tile32(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u
     keepA(nextA, walkA, half, 8);
     keepB(nextB, walkB, half, 8);
   }
-  let columns = n + 4 * tx + vec4u(0, 1, 2, 3);
+  return c;
+}
+fn storeTile32(g: vec3u, c: Tile32, t: u32) {
+  let start = originOf(g).y;
+  let m = g.y * 32 + t / 8 * 4;
+  let columns = g.x * 32 + t % 8 * 4 + vec4u(0, 1, 2, 3);
   let add = vec4f(biasOf(columns.x), biasOf(columns.y), biasOf(columns.z), biasOf(columns.w));
-  storeRow(c.r0, add, origin.y, m + 4 * ty, columns);
-  storeRow(c.r1, add, origin.y, m + 4 * ty + 1, columns);
-  storeRow(c.r2, add, origin.y, m + 4 * ty + 2, columns);
-  storeRow(c.r3, add, origin.y, m + 4 * ty + 3, columns);
+  storeRow(c.r0, add, start, m, columns);
+  storeRow(c.r1, add, start, m + 1, columns);
+  storeRow(c.r2, add, start, m + 2, columns);
+  storeRow(c.r3, add, start, m + 3, columns);
+}
+
+@compute @workgroup_size(64)
+fn tile32(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+  storeTile32(g, sumTile32(g, t), t);
+}
+@compute @workgroup_size(64)
+fn tile32AndSums(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+  let c = sumTile32(g, t);
+  storeTile32(g, c, t);
+  storeSums(g, c.sums, t, g.y * 32 + t / 8 * 4);
 }

@@ -1,5 +1,8 @@
-// Prelude matmul: where a tile of a matrix product starts and how it is stored. It reads `sizes` and `bias` of the file
-// and writes its `y`; `Sizes` as in matmul.wgsl.
+// Prelude matmul: where a tile of a matrix product starts and how it is stored. It reads `sizes`, `bias` and `plus` of the
+// file and writes its `y`; `Sizes` as in matmul.wgsl.
+// True: `plus` is added to what is stored. Fixed with the pipeline: llvmpipe runs both sides of a branch on `sizes`.
+override hasPlus: bool = false;
+
 // First elements of the matrices that a workgroup works on.
 struct Origin { a: u32, b: u32, y: u32 }
 fn originOf(g: vec3u) -> Origin {
@@ -35,16 +38,19 @@ fn storeBlock(c: Block, start: u32, m: u32, n: vec4u) {
 }
 fn storeRow(v: vec4f, add: vec4f, start: u32, m: u32, n: vec4u) {
   if (m < sizes.M) {
-    let row = start + m * sizes.yM;
-    if (n.x < sizes.N) { y[row + n.x] = finish(v.x, add.x); }
-    if (n.y < sizes.N) { y[row + n.y] = finish(v.y, add.y); }
-    if (n.z < sizes.N) { y[row + n.z] = finish(v.z, add.z); }
-    if (n.w < sizes.N) { y[row + n.w] = finish(v.w, add.w); }
+    let i = start + m * sizes.yM + n;
+    if (n.x < sizes.N) { y[i.x] = finish(v.x, add.x, i.x); }
+    if (n.y < sizes.N) { y[i.y] = finish(v.y, add.y, i.y); }
+    if (n.z < sizes.N) { y[i.z] = finish(v.z, add.z, i.z); }
+    if (n.w < sizes.N) { y[i.w] = finish(v.w, add.w, i.w); }
   }
 }
-fn finish(v: f32, add: f32) -> f32 {
+// What is stored as element i.
+fn finish(v: f32, add: f32, i: u32) -> f32 {
   let r = fma(v, sizes.scale, add);
-  return select(r, max(r, 0), sizes.isRelu == 1);
+  let activated = select(r, max(r, 0), sizes.isRelu == 1);
+  if (hasPlus) { return activated + plus[i]; }
+  return activated;
 }
 fn biasOf(n: u32) -> f32 {
   if (sizes.hasBias == 1) { return bias[min(n, sizes.N - 1)]; }

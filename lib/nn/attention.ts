@@ -1,6 +1,6 @@
 import type { Random } from "../core/random.ts";
 import { attention } from "../ops/attention.ts";
-import { linear } from "../ops/matmul.ts";
+import { linear } from "../ops/linear.ts";
 import { slice } from "../ops/movement.ts";
 import { type Param, param, type Tensor } from "../tensor/tensor.ts";
 import { xavierUniform } from "./init.ts";

@@ -1,5 +1,5 @@
 import type { Random } from "../core/random.ts";
-import { type Activation, linear } from "../ops/matmul.ts";
+import { type Activation, linear } from "../ops/linear.ts";
 import { type Param, param, type Tensor } from "../tensor/tensor.ts";
 import { type LinearInit, torchLinear } from "./init.ts";
 

@@ -32,7 +32,8 @@ import {
 import { embeddingGradOp, embeddingOp, takeRowGradOp, takeRowOp } from "./gather.ts";
 import { l2NormalizeGradOp, l2NormalizeOp } from "./l2_normalize.ts";
 import { layerNormGradOp, layerNormOp, layerNormParamGradOp } from "./layer_norm.ts";
-import { headScoresOp, headValuesOp, linearOp, matmulOp } from "./matmul.ts";
+import { linearOp, weightGradOp } from "./linear.ts";
+import { headScoresOp, headValuesOp, matmulOp } from "./matmul.ts";
 import { concatOp, expandOp, padOp, permuteOp, reshapeOp, sliceOp } from "./movement.ts";
 import { sumOp } from "./reduce.ts";
 import { softmaxGradOp, softmaxOp } from "./softmax.ts";
@@ -84,6 +85,7 @@ export const ops = {
   // products
   matmul: matmulOp,
   linear: linearOp,
+  weightGrad: weightGradOp,
   headScores: headScoresOp,
   headValues: headValuesOp,
   // normalisation, losses, randomness

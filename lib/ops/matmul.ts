@@ -1,14 +1,13 @@
-/** Matrix products: plain, linear layers, and the two products of attention over the heads of packed sequences. */
+/** Matrix products: plain, and the two of attention over the heads of packed sequences. Linear layers: `linear.ts`. */
 import { ShapeError } from "../core/errors.ts";
-import { rowsCols, sameShape, type Shape, showShape, sizeOf } from "../core/shape.ts";
+import { sameShape, type Shape, showShape, sizeOf } from "../core/shape.ts";
 import { apply, defineOp } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { gelu, quickGelu, reluGradOp } from "./elementwise.ts";
 import { checkDType } from "./expression.ts";
 import { costOfProduct, launchProduct } from "./matmul_launch.ts";
 import type { Product } from "./matmul_variants.ts";
-import { reshape } from "./movement.ts";
-import { sum, sumTo } from "./reduce.ts";
+import { productOverRows } from "./linear.ts";
+import { sumTo } from "./reduce.ts";
 
 /** Options of `matmul`. */
 export interface MatmulOptions {
@@ -19,7 +18,10 @@ export interface MatmulOptions {
   /** Factor of the product; default 1. */
   readonly scale?: number;
 }
-type MatmulAttrs = Required<MatmulOptions>;
+interface MatmulAttrs extends Required<MatmulOptions> {
+  /** True: the last input is added to the product. */
+  readonly hasPlus: boolean;
+}
 
 /** The last two axes, swapped where stored transposed. */
 const matrixOf = (shape: Shape, isTransposed: boolean): [number, number] => {
@@ -71,8 +73,14 @@ export const matmulOp = defineOp<MatmulAttrs>({
     checkDType([a, b], "f32");
     return [{ shape: matmulProduct(a.shape, b.shape, attrs).shape, dtype: "f32" }];
   },
-  dispatch: ([a, b], [y], attrs, target) =>
-    launchProduct(matmulProduct(a.shape, b.shape, attrs).product, { a, b, y }, attrs, target),
+  withPlus: (attrs) => ({ ...attrs, hasPlus: true }),
+  dispatch: ([a, b, plus], [y], attrs, target) =>
+    launchProduct(
+      matmulProduct(a.shape, b.shape, attrs).product,
+      { a, b, y },
+      { scale: attrs.scale, plus },
+      target,
+    ),
   backward: ({ inputs: [a, b], dy, attrs: { transposeA, transposeB, scale } }) => {
     const da = transposeA
       ? matmul(b, dy, { transposeA: transposeB, transposeB: true, scale })
@@ -87,7 +95,8 @@ export const matmulOp = defineOp<MatmulAttrs>({
       : matmul(a, dy, { transposeA: !transposeA, scale });
     return [sumBatch(da, a.shape), sumBatch(db, b.shape)];
   },
-  cost: ([a, b], [y], attrs) => costOfProduct(matmulProduct(a.shape, b.shape, attrs).product, [a, b, y]),
+  cost: ([a, b, ...plus], [y], attrs) =>
+    costOfProduct(matmulProduct(a.shape, b.shape, attrs).product, [a, b, ...plus, y]),
 });
 
 /** The gradient of a matrix that all of a batch shares is a sum over the batch. */
@@ -103,91 +112,7 @@ export const matmul = (
   a: Tensor,
   b: Tensor,
   { transposeA = false, transposeB = false, scale = 1 }: MatmulOptions = {},
-): Tensor => apply(matmulOp, [a, b], { transposeA, transposeB, scale });
-
-/**
- * A product of fewer tiles than this, with many terms, is cut along K. 2: on two cores the second launch costs more than
- * it gains from two tiles on (2176 terms of 64 x 64: 0.57 ms whole, 0.71 ms cut; 4096 of 32 x 32: 0.38 and 0.36 ms).
- */
-const MIN_TILES = 2, TILE = 32, MIN_TERMS = 256;
-
-/**
- * `scale * sum_r a[r]ᵀ b[r]` over all rows: `[..., M]` and `[..., N]` to `[M, N]`. The gradient of a weight: thousands of
- * terms and few elements, so the rows are cut into equal slices whose products are summed, in order.
- */
-function productOverRows(a: Tensor, b: Tensor, scale = 1): Tensor {
-  const [R, M] = rowsCols(a.shape), [, N] = rowsCols(b.shape);
-  const most = Math.min(
-    Math.ceil(MIN_TILES / (Math.ceil(M / TILE) * Math.ceil(N / TILE))),
-    Math.floor(R / MIN_TERMS),
-  );
-  let slices = Math.max(1, most);
-  while (R % slices !== 0) slices--;
-  const options = { transposeA: true, scale };
-  if (slices === 1) return matmul(reshape(a, [R, M]), reshape(b, [R, N]), options);
-  return sum(matmul(reshape(a, [slices, R / slices, M]), reshape(b, [slices, R / slices, N]), options), {
-    axis: 0,
-  });
-}
-
-interface LinearAttrs {
-  readonly isRelu: boolean;
-}
-
-const linearProduct = (x: Shape, weight: Shape): Product => {
-  const [M, K] = rowsCols(x), N = weight[0];
-  return {
-    ...{ M, N, K, outer: 1, inner: 1 },
-    a: { outer: 0, inner: 0, m: K, k: 1 },
-    b: { outer: 0, inner: 0, n: K, k: 1 },
-    y: { outer: 0, inner: 0, m: N },
-  };
-};
-
-export const linearOp = defineOp<LinearAttrs>({
-  name: "linear",
-  outputs: (inputs, _) => {
-    const [x, weight, bias] = inputs;
-    checkDType(inputs, "f32");
-    if (weight.shape.length !== 2 || x.shape.length === 0 || x.shape.at(-1) !== weight.shape[1]) {
-      throw new ShapeError(
-        `inner sizes differ: x is ${showShape(x.shape)}, weight is ${showShape(weight.shape)}`,
-      );
-    }
-    if (bias && !sameShape(bias.shape, [weight.shape[0]])) {
-      throw new ShapeError(`bias is ${showShape(bias.shape)}, weight is ${showShape(weight.shape)}`);
-    }
-    return [{ shape: [...x.shape.slice(0, -1), weight.shape[0]], dtype: "f32" }];
-  },
-  dispatch: ([x, weight, bias], [y], { isRelu }, target) =>
-    launchProduct(linearProduct(x.shape, weight.shape), { a: x, b: weight, y }, { bias, isRelu }, target),
-  backward: ({ inputs: [x, weight, bias], outputs: [y], dy, attrs: { isRelu } }) => {
-    const dz = isRelu ? apply(reluGradOp, [y, dy]) : dy; // y > 0 where its argument is
-    const dx = reshape(matmul(reshape(dz, rowsCols(dz.shape)), weight), x.shape);
-    return [dx, productOverRows(dz, x), bias && sumTo(dz, bias.shape)];
-  },
-  cost: (inputs, outputs) =>
-    costOfProduct(linearProduct(inputs[0].shape, inputs[1].shape), [...inputs, ...outputs]),
-});
-
-/** What `linear` applies to its sums; relu costs nothing, the others are ops of their own. */
-export type Activation = "none" | "relu" | "gelu" | "quickGelu";
-
-/**
- * `y = activation(x weightᵀ + bias)`, as `torch.nn.functional.linear`: x `[..., in]`, weight `[out, in]`, bias `[out]`
- * to `[..., out]`.
- *
- * @throws {ShapeError} If inner sizes differ, or the bias has another length.
- */
-export function linear(
-  x: Tensor,
-  weight: Tensor,
-  bias?: Tensor,
-  { activation = "none" }: { readonly activation?: Activation } = {},
-): Tensor {
-  const y = apply(linearOp, bias ? [x, weight, bias] : [x, weight], { isRelu: activation === "relu" });
-  return activation === "gelu" ? gelu(y) : activation === "quickGelu" ? quickGelu(y) : y;
-}
+): Tensor => apply(matmulOp, [a, b], { transposeA, transposeB, scale, hasPlus: false });
 
 interface HeadAttrs {
   readonly heads: number;

@@ -19,20 +19,31 @@ export interface Epilogue {
   readonly scale?: number;
   readonly bias?: Tensor;
   readonly isRelu?: boolean;
+  /** Like y; added last. */
+  readonly plus?: Tensor;
+}
+
+/** The tensors of a product. */
+export interface Operands {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly y: Tensor;
+  /** `[M]`: also the sums of the rows of `a`, of a single matrix. */
+  readonly sums?: Tensor;
 }
 
 /** WebGPU's limit on each axis of a grid. */
 const MAX_GROUPS = 65_535;
 
-/** The launches of `y = activation(scale * a b + bias)`: one, or several where there are more matrices than a grid takes. */
+/** The launches of `y = activation(scale * a b + bias) + plus`: one, or several where there are more matrices than a grid takes. */
 export function launchProduct(
   product: Product,
-  { a, b, y }: { readonly a: Tensor; readonly b: Tensor; readonly y: Tensor },
-  { scale = 1, bias, isRelu = false }: Epilogue,
+  { a, b, y, sums }: Operands,
+  { scale = 1, bias, isRelu = false, plus }: Epilogue,
   target: Target,
 ): Dispatch[] {
   const { M, N, K, outer, inner } = product;
-  const variant = pickVariant(product, target);
+  const variant = pickVariant(product, target, { withSums: sums !== undefined });
   const [tilesX, tilesY] = tilesOf(product, variant);
   if (Math.max(tilesX, tilesY) > MAX_GROUPS) {
     throw new GpuError(
@@ -41,12 +52,15 @@ export function launchProduct(
   }
   const common = {
     kernel: kernels[variant.kernel],
-    entry: variant.entry,
+    entry: sums ? `${variant.entry}AndSums` : variant.entry,
+    constants: { hasPlus: plus ? 1 : 0 },
     bind: {
       [variant.fours === "a and b along K" ? "a4" : "a"]: a,
       [variant.fours === "none" ? "b" : "b4"]: b,
       bias: bias ?? a, // not read without a bias, and one pipeline serves both
       y,
+      plus: plus ?? a,
+      ...(sums ? { sums } : {}),
     },
   };
   const sizes = {

@@ -27,6 +27,8 @@ export interface MatmulVariant {
   readonly columns: number;
   /** Which operands are read four elements at a time. */
   readonly fours: "none" | "b along N" | "a and b along K";
+  /** True if there is an entry `...AndSums`, which also sums the rows of a. */
+  readonly hasSums: boolean;
   /** Nanoseconds of a tile beside its steps along K. */
   readonly tileNs: number;
   /** Nanoseconds of a step along K. */
@@ -43,6 +45,7 @@ const PORTABLE: MatmulVariant = {
   rows: 8,
   columns: 64,
   fours: "none",
+  hasSums: true,
   tileNs: 500,
   stepNs: 115,
   longStepNs: 140,
@@ -55,6 +58,7 @@ const SUBGROUP: readonly MatmulVariant[] = [
     rows: 32,
     columns: 32,
     fours: "b along N",
+    hasSums: true,
     tileNs: 1900,
     stepNs: 82,
     longStepNs: 82,
@@ -65,6 +69,7 @@ const SUBGROUP: readonly MatmulVariant[] = [
     rows: 32,
     columns: 32,
     fours: "none",
+    hasSums: true,
     tileNs: 1750,
     stepNs: 88,
     longStepNs: 115,
@@ -75,6 +80,7 @@ const SUBGROUP: readonly MatmulVariant[] = [
     rows: 16,
     columns: 32,
     fours: "a and b along K",
+    hasSums: false,
     tileNs: 800,
     stepNs: 58,
     longStepNs: 54,
@@ -85,6 +91,7 @@ const SUBGROUP: readonly MatmulVariant[] = [
     rows: 8,
     columns: 32,
     fours: "b along N",
+    hasSums: false,
     tileNs: 330,
     stepNs: 37,
     longStepNs: 37,
@@ -95,6 +102,7 @@ const SUBGROUP: readonly MatmulVariant[] = [
     rows: 8,
     columns: 16,
     fours: "none",
+    hasSums: false,
     tileNs: 270,
     stepNs: 25,
     longStepNs: 32,
@@ -105,6 +113,7 @@ const SUBGROUP: readonly MatmulVariant[] = [
     rows: 8,
     columns: 16,
     fours: "a and b along K",
+    hasSums: false,
     tileNs: 340,
     stepNs: 16,
     longStepNs: 16,
@@ -112,7 +121,7 @@ const SUBGROUP: readonly MatmulVariant[] = [
 ];
 
 /** For GPUs. Not tuned: no hardware GPU was at hand; sizes and threshold are the usual ones. */
-const TILED = { kernel: "tiled", fours: "none", tileNs: 0, stepNs: 0, longStepNs: 0 } as const;
+const TILED = { kernel: "tiled", fours: "none", hasSums: true, tileNs: 0, stepNs: 0, longStepNs: 0 } as const;
 const TILE_64: MatmulVariant = { ...TILED, entry: "tile64", rows: 64, columns: 64 };
 const TILE_32: MatmulVariant = { ...TILED, entry: "tile32", rows: 32, columns: 32 };
 /** Large tiles below which small ones keep more of a GPU busy. */
@@ -128,7 +137,11 @@ export const tilesOf = ({ M, N }: Product, { rows, columns }: MatmulVariant): [n
 ];
 
 /** The variant with the least work on this target; among equals the first of the table. Same shape, same variant. */
-export function pickVariant(product: Product, { deviceClass, subgroupLanes }: Target): MatmulVariant {
+export function pickVariant(
+  product: Product,
+  { deviceClass, subgroupLanes }: Target,
+  { withSums = false }: { readonly withSums?: boolean } = {},
+): MatmulVariant {
   if (deviceClass === "gpu") {
     const [x, y] = tilesOf(product, TILE_64);
     return x * y * product.outer * product.inner >= MANY_TILES ? TILE_64 : TILE_32;
@@ -139,7 +152,9 @@ export function pickVariant(product: Product, { deviceClass, subgroupLanes }: Ta
     const [x, y] = tilesOf(product, v);
     return x * y * (v.tileNs + product.K * (isLong ? v.longStepNs : v.stepNs));
   };
-  return SUBGROUP.filter((v) => fits(product, v)).reduce((best, v) => work(v) < work(best) ? v : best);
+  return SUBGROUP.filter((v) => fits(product, v) && (v.hasSums || !withSums)).reduce((best, v) =>
+    work(v) < work(best) ? v : best
+  );
 }
 
 /** True where every vec4 that the variant reads starts at a multiple of four elements. */

@@ -36,6 +36,8 @@ export interface CompileOptions
   readonly recompute?: boolean;
   /** Keeps every value until the next run, for `Plan.firstNonFinite`: more memory. Default: `CALA_CHECK_FINITE`. */
   readonly keepValues?: boolean;
+  /** False: a launch for each op of the graph, for comparison: the same bits. */
+  readonly fused?: boolean;
 }
 
 /**

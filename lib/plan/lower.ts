@@ -4,6 +4,7 @@ import { bytesOf, showShape } from "../core/shape.ts";
 import { anyDevice, type Cost, type Dispatch, type Node, storageOf, type Target } from "../tensor/op.ts";
 import { type Effect, reachable, type Trace } from "../tensor/trace.ts";
 import type { Param, Tensor, TensorData } from "../tensor/tensor.ts";
+import { foldSums } from "./fuse.ts";
 import { planMemory } from "./memory.ts";
 
 /** Where the bytes of a value are. */
@@ -47,6 +48,8 @@ export interface Lowered {
 export interface LowerOptions {
   /** A slab of its own for every value: for the sentinels of tests and the search for the first NaN. */
   readonly noReuse?: boolean;
+  /** False: one launch after another as the graph says, for comparison. */
+  readonly fused?: boolean;
   /** What the launches may rely on. */
   readonly target?: Target;
 }
@@ -59,11 +62,12 @@ export interface LowerOptions {
 export function lower(
   trace: Pick<Trace<unknown>, "effects">,
   roots: readonly Tensor[],
-  { noReuse = false, target = anyDevice }: LowerOptions = {},
+  { noReuse = false, fused = true, target = anyDevice }: LowerOptions = {},
 ): Lowered {
   const assigns = trace.effects.flatMap((e) => e.kind === "assign" ? [e] : []);
   const effectNodes = trace.effects.flatMap((e) => e.kind === "node" ? [e.node] : []);
-  const nodes = reachable([...roots, ...assigns.map((e) => e.value)], effectNodes);
+  const kept = [...roots, ...assigns.map((e) => e.value)];
+  const traced = reachable(kept, effectNodes), nodes = fused ? foldSums(traced, kept) : traced;
   const effects = new Set(effectNodes);
   // Gradients must be in place before the first node that works on the shards.
   const firstEffect = nodes.findIndex((node) => effects.has(node));

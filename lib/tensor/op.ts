@@ -70,6 +70,11 @@ export interface OpDef<A> {
   ): readonly Dispatch[];
   /** Builds the gradients of the inputs as graph; `undefined` where an input has none. What nobody uses is dropped later. */
   backward?(context: BackwardContext<A>): readonly (Tensor | undefined)[];
+  /**
+   * The attributes under which the op takes one more input, like its first output, and adds it to that output in the same
+   * launches. The plan calls it; `outputs` and `backward` never see that input.
+   */
+  withPlus?(attrs: A): A;
   /** The least work that the formula needs, whatever the kernel does. */
   cost(inputs: readonly Tensor[], outputs: readonly Tensor[], attrs: A): Cost;
 }

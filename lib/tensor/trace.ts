@@ -129,6 +129,13 @@ export function addEffect(effect: Effect): void {
 export const assign = (param: Param, value: Tensor): void =>
   addEffect({ kind: "assign", param, buffer: "param", value });
 
+/** The value whose bytes a tensor shows: itself, or what it is a view of. */
+export function storageOf(tensor: Tensor): Tensor {
+  let t = tensor;
+  while (t.source.kind === "op" && t.source.node.op.isView) t = t.source.node.inputs[0];
+  return t;
+}
+
 /** All nodes that `roots` depend on, in order of creation. */
 export function reachable(roots: Iterable<Tensor>, nodes: Iterable<Node> = []): Node[] {
   const seen = new Set<Node>();

@@ -5,7 +5,7 @@ import { castF32, gelu, quickGelu } from "../../lib/ops/elementwise.ts";
 import { embedding } from "../../lib/ops/gather.ts";
 import { l2Normalize } from "../../lib/ops/l2_normalize.ts";
 import { layerNorm } from "../../lib/ops/layer_norm.ts";
-import { linear } from "../../lib/ops/matmul.ts";
+import { linear } from "../../lib/ops/linear.ts";
 import { softmax } from "../../lib/ops/softmax.ts";
 import { graphRunner, paramsOf } from "./runner.ts";
 

@@ -3,11 +3,12 @@ import { Random } from "../../lib/core/random.ts";
 import { ShapeError } from "../../lib/core/errors.ts";
 import { type Gpu, openDevice } from "../../lib/gpu/device.ts";
 import { sha256Hex } from "../../lib/io/atomic.ts";
-import { headScores, headValues, linear, matmul } from "../../lib/ops/matmul.ts";
+import { linear, weightGradOp } from "../../lib/ops/linear.ts";
+import { headScores, headValues, matmul } from "../../lib/ops/matmul.ts";
 import { launchProduct } from "../../lib/ops/matmul_launch.ts";
 import { pickVariant, type Product } from "../../lib/ops/matmul_variants.ts";
 import { evaluate } from "../../lib/plan/compile.ts";
-import { anyDevice, apply, defineOp, type Target } from "../../lib/tensor/op.ts";
+import { anyDevice, apply, applyNode, defineOp, type Target } from "../../lib/tensor/op.ts";
 import { input } from "../../lib/tensor/tensor.ts";
 
 const lanes8: Target = { deviceClass: "software", subgroupLanes: 8 };
@@ -60,8 +61,8 @@ Deno.test("pickVariant() reads by fours only what starts at multiples of four", 
 const productOp = defineOp<{ product: Product; target: Target }>({
   name: "product",
   outputs: (_, { product: { outer, M, N } }) => [{ shape: [outer, M, N], dtype: "f32" }],
-  dispatch: ([a, b, bias], [y], { product, target }) =>
-    launchProduct(product, { a, b, y }, { bias, scale: 0.5, isRelu: true }, target),
+  dispatch: ([a, b, bias, plus], [y], { product, target }) =>
+    launchProduct(product, { a, b, y }, { bias, scale: 0.5, isRelu: true, plus }, target),
   cost: () => ({ flops: 0, bytes: 0 }),
 });
 
@@ -72,11 +73,11 @@ async function onBoth(gpu: Gpu, product: Product, target: Target) {
   const data = (shape: number[]) => ({ shape, data: random.normal(shape.reduce((p, n) => p * n)) });
   const { wide, portable } = await evaluate(
     gpu,
-    ({ a, b, bias }) => ({
-      wide: apply(productOp, [a, b, bias], { product, target }),
-      portable: apply(productOp, [a, b, bias], { product, target: anyDevice }),
+    ({ a, b, bias, plus }) => ({
+      wide: apply(productOp, [a, b, bias, plus], { product, target }),
+      portable: apply(productOp, [a, b, bias, plus], { product, target: anyDevice }),
     }),
-    { a: data([outer, M, K]), b: data([outer, K, N]), bias: data([N]) },
+    { a: data([outer, M, K]), b: data([outer, K, N]), bias: data([N]), plus: data([outer, M, N]) },
     { guard: true },
   );
   ok(M * N === 1 || wide.data.some((v) => v > 0), "something is computed"); // relu may leave one element at 0
@@ -106,6 +107,46 @@ Deno.test("the tiled kernels give the bits of the portable one, whatever the str
       const [tiled, portable] = await onBoth(gpu, product, aGpu);
       equal(tiled, portable, `${layout} ${product.M} ${product.N} ${product.K}`);
     }
+  }
+});
+
+/** The gradient of a weight and, by the way, of its bias, on a target of our choice. */
+const sumsOp = defineOp<{ target: Target }>({
+  name: "sums",
+  outputs: (
+    [a, b],
+  ) => [{ shape: [a.shape[1], b.shape[1]], dtype: "f32" }, { shape: [a.shape[1]], dtype: "f32" }],
+  dispatch: (inputs, outputs, { target }) =>
+    weightGradOp.dispatch(inputs, outputs, { hasPlus: false }, target),
+  cost: () => ({ flops: 0, bytes: 0 }),
+});
+
+Deno.test("every kernel that also sums the rows of a gives the same sums", async () => {
+  using gpu = await openDevice();
+  const targets = [anyDevice, aGpu, ...gpu.subgroupLanes < 8 ? [] : [lanes8]];
+  for (const [K, M, N] of [[7, 1, 1], [29, 70, 33], [40, 36, 128], [17, 1100, 700]]) {
+    const random = new Random(1, `${K}`), a = random.normal(K * M), b = random.normal(K * N);
+    const want = Float32Array.from({ length: M }, (_, m) => {
+      let sum = Math.fround(0);
+      for (let k = 0; k < K; k++) sum = Math.fround(sum + a[k * M + m]);
+      return sum;
+    });
+    const values = await evaluate(
+      gpu,
+      (t) =>
+        Object.fromEntries(
+          targets.flatMap((target, i) => {
+            const [y, sums] = applyNode(sumsOp, [t.a, t.b], { target }).outputs;
+            return [[`y${i}`, y], [`sums${i}`, sums]];
+          }),
+        ),
+      { a: { shape: [K, M], data: a }, b: { shape: [K, N], data: b } },
+      { guard: true },
+    );
+    targets.forEach((_, i) => {
+      deepEqual(values[`sums${i}`].data, want);
+      deepEqual(values[`y${i}`].data, values.y0.data);
+    });
   }
 });
 

@@ -1,6 +1,9 @@
-/** Rows of `lib/ops/matmul.ts`. */
+/** Rows of `lib/ops/matmul.ts` and `lib/ops/linear.ts`. */
 import { rowsCols, type Shape, sizeOf } from "../../lib/core/shape.ts";
-import { headScores, headValues, linear, matmul, type MatmulOptions } from "../../lib/ops/matmul.ts";
+import { linear, weightGradOp } from "../../lib/ops/linear.ts";
+import { headScores, headValues, matmul, type MatmulOptions } from "../../lib/ops/matmul.ts";
+import { concat, reshape } from "../../lib/ops/movement.ts";
+import { applyNode } from "../../lib/tensor/op.ts";
 import { absolute, type Case, type Row, row, type RowSpec, type Values } from "../ops_harness.ts";
 
 /**
@@ -109,6 +112,13 @@ const linearCases: Case<LinearOptions>[] = [
   { inputs: [[70_001, 2], [1, 2], [1]], options: {} },
 ];
 
+const weightGradReference = ([dy, x]: readonly Values[]): Float64Array => {
+  const [R, N] = rowsCols(dy.shape), K = rowsCols(x.shape)[1];
+  const flat = ({ data }: Values, C: number): Values => ({ shape: [R, C], data });
+  const dWeight = products([1, N, K, R], element(flat(dy, N), true), element(flat(x, K)));
+  return Float64Array.from([...dWeight, ...products([1, N, 1, R], element(flat(dy, N), true), () => 1)]);
+};
+
 interface HeadOptions {
   readonly heads: number;
   readonly scale: number;
@@ -165,7 +175,13 @@ const sumRow = <O>(
     magnitude: (inputs, options) => spec.reference(absolute(inputs), size(options)),
   });
 
-export const matmulRows: { matmul: Row; linear: Row; headScores: Row; headValues: Row } = {
+export const matmulRows: {
+  matmul: Row;
+  linear: Row;
+  weightGrad: Row;
+  headScores: Row;
+  headValues: Row;
+} = {
   matmul: sumRow<MatmulOptions>({
     op: ([a, b], options) => matmul(a, b, options),
     reference: matmulReference,
@@ -176,6 +192,21 @@ export const matmulRows: { matmul: Row; linear: Row; headScores: Row; headValues
     reference: linearReference,
     cases: linearCases,
   }, (options) => options),
+  weightGrad: row({
+    // Both outputs: dWeight, then dBias.
+    op: ([dy, x]) => {
+      const [dWeight, dBias] = applyNode(weightGradOp, [dy, x], { hasPlus: false }).outputs;
+      return concat([reshape(dWeight, [-1]), dBias], 0);
+    },
+    reference: weightGradReference,
+    magnitude: (inputs) => weightGradReference(absolute(inputs)),
+    forward: TOLERANCE.forward,
+    cases: [
+      // one; primes; by fours; over a tile on each axis; two axes of rows
+      ...[[[1, 1], [1, 1]], [[7, 3], [7, 5]], [[13, 12], [13, 16]], [[35, 66], [35, 37]]],
+      ...[[[35, 68], [35, 36]], [[5, 7, 33], [5, 7, 40]]],
+    ].map((inputs) => ({ inputs, options: undefined })),
+  }),
   headScores: sumRow<HeadOptions>({
     op: ([q, k], options) => headScores(q, k, options),
     reference: scoresReference,

@@ -1,0 +1,117 @@
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { Random } from "../../lib/core/random.ts";
+import { type Shape, sizeOf } from "../../lib/core/shape.ts";
+import { type Gpu, openDevice } from "../../lib/gpu/device.ts";
+import { add, addN, exp, gelu, mul, scale } from "../../lib/ops/elementwise.ts";
+import { grad } from "../../lib/ops/grad.ts";
+import { layerNorm } from "../../lib/ops/layer_norm.ts";
+import { linear } from "../../lib/ops/linear.ts";
+import { matmul } from "../../lib/ops/matmul.ts";
+import { reshape } from "../../lib/ops/movement.ts";
+import { mean } from "../../lib/ops/reduce.ts";
+import { compile } from "../../lib/plan/compile.ts";
+import { param, type Tensor } from "../../lib/tensor/tensor.ts";
+
+type Outputs = Readonly<Record<string, Tensor>>;
+
+/** A parameter with values of its own. */
+const draw = (name: string, ...shape: number[]): Tensor =>
+  param(shape, new Random(1, name).normal(sizeOf(shape as Shape)));
+
+/** Launches without and with fusing, after checking that both give the same bits. */
+async function launches(gpu: Gpu, build: () => Outputs): Promise<[number, number]> {
+  const run = async (fused: boolean) => {
+    using plan = await compile(gpu, () => ({ outputs: build() }), {}, { fused });
+    plan.run({});
+    return { values: await plan.read(), dispatches: plan.info.dispatches };
+  };
+  const apart = await run(false), together = await run(true);
+  for (const [name, { data }] of Object.entries(apart.values)) {
+    ok(data.some((v) => v !== 0), `${name} is computed`);
+    const bits = (x: ArrayBufferView) => new Uint32Array(x.buffer, x.byteOffset, x.byteLength / 4);
+    deepStrictEqual(bits(together.values[name].data), bits(data), name);
+  }
+  return [apart.dispatches, together.dispatches];
+}
+
+/** The gradients of the mean of what a function gives. */
+const gradients = (wrt: Readonly<Record<string, Tensor>>, y: Tensor): Outputs => {
+  const grads = grad(mean(mul(y, y)), Object.values(wrt));
+  return Object.fromEntries(
+    Object.entries(wrt).flatMap(([name, x]) => grads.has(x) ? [[`d ${name}`, grads.get(x) as Tensor]] : []),
+  );
+};
+
+Deno.test("a residual is added by the product that it is added to, on either side", async () => {
+  using gpu = await openDevice();
+  const x = draw("x", 2, 17, 12), w = draw("w", 12, 12), b = draw("b", 12), r = draw("r", 2, 17, 12);
+  deepStrictEqual(await launches(gpu, () => ({ y: add(linear(x, w, b), r) })), [2, 1]);
+  deepStrictEqual(await launches(gpu, () => ({ y: add(r, linear(x, w, b, { activation: "relu" })) })), [
+    2,
+    1,
+  ]);
+  const y = () => add(r, reshape(matmul(reshape(x, [34, 12]), w, { scale: 0.5 }), [2, 17, 12]));
+  deepStrictEqual(await launches(gpu, () => ({ y: y() })), [2, 1]);
+});
+
+Deno.test("a product that something else reads, is kept, or is broadcast stays as it is", async () => {
+  using gpu = await openDevice();
+  const x = draw("x", 5, 8), w = draw("w", 8, 8), r = draw("r", 5, 8);
+  deepStrictEqual(
+    await launches(gpu, () => {
+      const p = matmul(x, w);
+      return { y: add(p, r), p };
+    }),
+    [2, 2],
+  );
+  deepStrictEqual(
+    await launches(gpu, () => {
+      const p = matmul(x, w);
+      return { y: add(p, exp(p)) };
+    }),
+    [3, 3],
+  );
+  deepStrictEqual(
+    await launches(gpu, () => ({ y: add(matmul(reshape(x, [1, 5, 8]), w), draw("s", 3, 5, 8)) })),
+    [
+      2,
+      2,
+    ],
+  );
+  deepStrictEqual(
+    await launches(gpu, () => {
+      const p = matmul(x, w);
+      return { y: add(p, p) };
+    }),
+    [2, 2],
+  );
+});
+
+Deno.test("sums of several terms are folded from left to right", async () => {
+  using gpu = await openDevice();
+  const x = draw("x", 5, 8), w = draw("w", 8, 8), r = draw("r", 5, 8), s = draw("s", 5, 8);
+  const p = (k: number) => matmul(x, w, { scale: k });
+  deepStrictEqual(await launches(gpu, () => ({ y: addN([p(1), p(2), p(3), p(4)]) })), [5, 4]);
+  deepStrictEqual(await launches(gpu, () => ({ y: addN([r, s, p(0.3), p(0.7)]) })), [3, 3]);
+  deepStrictEqual(await launches(gpu, () => ({ y: addN([p(0.1), r, s, exp(r), p(3)]) })), [4, 4]);
+  deepStrictEqual(await launches(gpu, () => ({ y: addN([p(0.1), r, s]) })), [2, 2]);
+  deepStrictEqual(await launches(gpu, () => ({ y: add(scale(addN([p(0.1), p(7), r]), 3), p(2)) })), [6, 5]);
+});
+
+Deno.test("the gradients of a residual network are the same bits, in fewer launches", async () => {
+  using gpu = await openDevice();
+  const w = [0, 1, 2, 3].map((i) => draw(`w${i}`, 16, 16)), b = [0, 1, 2, 3].map((i) => draw(`b${i}`, 16));
+  const weight = draw("weight", 16), bias = draw("bias", 16), x = draw("x", 40, 16);
+  const [apart, together] = await launches(gpu, () => {
+    let h: Tensor = x;
+    for (let i = 0; i < 4; i += 2) {
+      const inner = gelu(linear(h, w[i], b[i]));
+      h = layerNorm(add(linear(inner, w[i + 1], b[i + 1]), h), weight, bias, 1e-5);
+    }
+    for (let i = 0; i < 3; i++) h = linear(h, w[0], b[0]); // one weight, several uses
+    const named = Object.fromEntries([...w, ...b].map((p, i) => [`p${i}`, p]));
+    return { h, ...gradients({ x, weight, bias, ...named }, h) };
+  });
+  ok(together <= apart - 5, `${together} launches instead of ${apart}`);
+  strictEqual(gpu.liveBuffers, 0);
+});

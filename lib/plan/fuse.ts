@@ -14,6 +14,7 @@ import { Tensor } from "../tensor/tensor.ts";
 export function foldSums(nodes: readonly Node[], kept: readonly Tensor[]): readonly Node[] {
   const readers = countReaders(nodes, kept);
   const makers = new Map(nodes.flatMap((node, step) => node.outputs.map((y) => [y, { node, step }])));
+  const products = new Set(nodes.filter((node) => node.op.withPlus)); // those that add nothing yet
   const folded = new Set<Node>(); // nodes that others take the place of
   const added: { readonly node: Node; readonly step: number }[] = [];
 
@@ -22,8 +23,7 @@ export function foldSums(nodes: readonly Node[], kept: readonly Tensor[]): reado
   /** The product behind a term, if the term is all that it is for. */
   const productOf = (term: Tensor): Node | undefined => {
     const value = storageOf(term), node = makers.get(value)?.node;
-    const isFree = node?.op.withPlus && !folded.has(node) && node.outputs[0] === value &&
-      readers.get(value) === 1 && sizeOf(value.shape) === sizeOf(term.shape);
+    const isFree = node && products.has(node) && node.outputs[0] === value && readers.get(value) === 1;
     return isFree ? node : undefined;
   };
   /** A product waits for what it adds; not if something reads its other outputs meanwhile. */
@@ -47,6 +47,7 @@ export function foldSums(nodes: readonly Node[], kept: readonly Tensor[]): reado
       const product = productOf(term), step = stepOf(run);
       if (product && canWait(product, step)) {
         const rest = run.length === 1 ? run[0] : place(sumNode(node, run), step);
+        products.delete(product);
         folded.add(product);
         run = [place(plusNode(product, rest, output), Math.max(step, stepOf([term])))];
       } else {

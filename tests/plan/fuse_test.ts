@@ -96,6 +96,9 @@ Deno.test("sums of several terms are folded from left to right", async () => {
   deepStrictEqual(await launches(gpu, () => ({ y: addN([p(0.1), r, s, exp(r), p(3)]) })), [4, 4]);
   deepStrictEqual(await launches(gpu, () => ({ y: addN([p(0.1), r, s]) })), [2, 2]);
   deepStrictEqual(await launches(gpu, () => ({ y: add(scale(addN([p(0.1), p(7), r]), 3), p(2)) })), [6, 5]);
+  deepStrictEqual(await launches(gpu, () => ({ y: add(add(p(0.1), r), s) })), [3, 2]);
+  deepStrictEqual(await launches(gpu, () => ({ y: add(s, add(r, p(0.1))) })), [3, 2]);
+  deepStrictEqual(await launches(gpu, () => ({ y: add(add(p(0.1), r), add(s, p(2))) })), [5, 3]);
 });
 
 Deno.test("the gradients of a residual network are the same bits, in fewer launches", async () => {

@@ -26,8 +26,8 @@ import {
 export default experiment(import.meta, clipFlags("cirr", "sum"), {
   data: (_, c) => openReleasedData(c),
 
-  model: async (_, c, { images }) => {
-    using weights = await openReleasedWeights(c);
+  model: async (_, c, data) => {
+    using weights = await openReleasedWeights(c, data);
     const encoders = clipFrom(weights, { masksCaptionPadding: c.maskCaptionPadding });
     const { embedDim } = encoders, tac = c.tacWeight > 0, hca = c.hcaWeight > 0;
     checkEmbedsDim(c, embedDim);
@@ -35,7 +35,7 @@ export default experiment(import.meta, clipFlags("cirr", "sum"), {
       frame: sumFrame(encoders, { tac, hca, matchScale: c.matchingTemperature }),
       heads: calaHeads({
         embedDim,
-        featureDim: images.fields.map.shape[0], // channels
+        featureDim: data.images.fields.map.shape[0], // channels
         seed: c.seed,
         tacScale: c.tacTemperature,
         hcaScale: c.hcaTemperature,

@@ -26,8 +26,8 @@ import {
 export default experiment(import.meta, combinerFlags("fashioniq"), {
   data: (_, c) => openReleasedData(c),
 
-  model: async (_, c) => {
-    using weights = c.firstStage ? await openFirstStage(c.firstStage) : await openReleasedWeights(c);
+  model: async (_, c, data) => {
+    using weights = c.firstStage ? await openFirstStage(c.firstStage) : await openReleasedWeights(c, data);
     const encoders = clipFrom(weights);
     checkEmbedsDim(c, encoders.embedDim);
     const { seed, projectionDim, hiddenDim, matchingTemperature: matchScale } = c;

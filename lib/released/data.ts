@@ -25,6 +25,8 @@ export interface StoreFlags {
 /** Data whose images are stored features. */
 export interface StoreData extends ExperimentData {
   readonly images: FeatureStore;
+  /** Hash of the backbone that made the features. */
+  readonly backbone: string;
 }
 
 /** CLIP reads texts of one length. */
@@ -75,10 +77,18 @@ export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
         },
       );
     }
-    const bucketLengths = flags.encoderArch === "clip"
-      ? [CLIP_LENGTH]
-      : bucketsFor(dataset, tokenizer, flags.dataset);
-    return { dataset, images, text: { tokenizer, bucketLengths }, ...RULES[flags.dataset] };
+    const isClip = flags.encoderArch === "clip", { tacWeight = 0, hcaWeight = 0 } = flags;
+    const bucketLengths = isClip ? [CLIP_LENGTH] : bucketsFor(dataset, tokenizer, flags.dataset);
+    // CLIP's maps are for the heads alone.
+    const pooled = ["pooled"], train = tacWeight > 0 || hcaWeight > 0 ? undefined : pooled;
+    return {
+      dataset,
+      images,
+      backbone: settings.backbone,
+      text: { tokenizer, bucketLengths },
+      ...(isClip ? { fields: { train, evaluation: pooled } } : {}),
+      ...RULES[flags.dataset],
+    };
   } catch (error) {
     store[Symbol.dispose]();
     throw error;

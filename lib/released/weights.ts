@@ -1,6 +1,8 @@
 /** The published checkpoint that a released experiment starts from. */
 import { ConfigError } from "../core/errors.ts";
 import { openWeights, type WeightsFile } from "../io/weights_file.ts";
+import { backboneHash } from "../vision/backbone_hash.ts";
+import type { StoreData } from "./data.ts";
 
 /** Where the published files are to be had, by name: their hosts change, their publishers do not. */
 const PUBLISHED = {
@@ -10,14 +12,23 @@ const PUBLISHED = {
     'RN50x4.pt: OpenAI CLIP, model "RN50x4", SHA-256 7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd',
 };
 
+/** Where the backbone's keys begin. */
+const VISION = { blip2: "visual_encoder.", clip: "visual." };
+
 /**
  * Opens the checkpoint that `--weights` names.
  *
- * @throws {ConfigError} If there is no such file: says which published file is meant.
+ * @param data The store's features must come from the same checkpoint, if its file holds the backbone too.
+ * @throws {ConfigError} If there is no such file: says which published file is meant. If the features are of another.
  * @throws {DataError} If it is damaged or of a format that is not read.
  */
 export async function openReleasedWeights(
-  { weights, encoderArch }: { readonly weights: string; readonly encoderArch: keyof typeof PUBLISHED },
+  { weights, encoderArch, store }: {
+    readonly weights: string;
+    readonly encoderArch: keyof typeof PUBLISHED;
+    readonly store: string;
+  },
+  { backbone }: Pick<StoreData, "backbone">,
 ): Promise<WeightsFile & Disposable> {
   try {
     await Deno.stat(weights);
@@ -28,7 +39,18 @@ export async function openReleasedWeights(
       fix: `the published file is ${PUBLISHED[encoderArch]}; --weights names where it lies`,
     });
   }
-  return await openWeights(weights);
+  const file = await openWeights(weights);
+  try {
+    const hasVision = [...file.tensors.keys()].some((key) => key.startsWith(VISION[encoderArch]));
+    if (!hasVision || backboneHash(file, encoderArch) === backbone) return file;
+    throw new ConfigError(`${weights}: the features of ${store} come from another checkpoint`, {
+      where: `--weights, --store; the store's backbone is ${backbone.slice(0, 12)}`,
+      fix: "name the checkpoint that deno task features was given, or make a store with this one",
+    });
+  } catch (error) {
+    file[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** @throws {ConfigError} If `--embeds-dim` is given and is not the checkpoint's. */

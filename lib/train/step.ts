@@ -5,7 +5,6 @@ import { grad } from "../ops/grad.ts";
 import { compile, type InputSpecs, inspect } from "../plan/compile.ts";
 import type { Lowered } from "../plan/lower.ts";
 import type { Plan, StepInfo } from "../plan/plan.ts";
-import type { ResultRow } from "../plan/results.ts";
 import { SlabPool } from "../plan/slab_pool.ts";
 import type { State } from "../plan/state.ts";
 import type { Target } from "../tensor/op.ts";

@@ -1,30 +1,24 @@
 /** A frozen vision backbone: pixels in, features out. */
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { env } from "../core/env.ts";
 import { ShapeError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
 import type { ImageField } from "../data/image_source.ts";
 import { sha256Hex, writeFileAtomic } from "../io/atomic.ts";
-import { bytesOfTensor, type WeightsFile } from "../io/stored_tensor.ts";
-import { checkReport, compareShapes } from "../models/weights.ts";
+import type { WeightsFile } from "../io/stored_tensor.ts";
+import { hashOfModel, type VisionArch, visionModelOf } from "./backbone_hash.ts";
 import type { Graph } from "./graph.ts";
-import { type VisionModel, VisionWeights } from "./keys.ts";
+import { VisionWeights } from "./keys.ts";
 import { encodeModel, type OnnxProto, weightBytes, weightPieces } from "./onnx.ts";
 import { importVisionPackages } from "./packages.ts";
-import { resnet } from "./resnet.ts";
 import { openSession, resolveProvider, type VisionProvider } from "./runtime.ts";
-import { vit } from "./vit.ts";
-
-/** Architectures by the encoder that they belong to. */
-const MODELS = { blip2: vit, clip: resnet } as const;
 
 /** Options of `openBackbone`. */
 export interface BackboneOptions {
   /** The checkpoint; it is not read again once the backbone is open. */
   readonly weights: WeightsFile;
   /** `blip2`: LAVIS's CLIP ViT. `clip`: CLIP's ModifiedResNet. */
-  readonly arch: keyof typeof MODELS;
+  readonly arch: VisionArch;
   readonly provider?: VisionProvider;
   /** Attention heads; default: as many as the width has 64s. */
   readonly heads?: number;
@@ -71,11 +65,10 @@ export interface Backbone extends AsyncDisposable {
 export async function openBackbone(
   { weights, arch, provider = "auto", heads, cacheDir = env("CALA_CACHE"), onProgress }: BackboneOptions,
 ): Promise<Backbone> {
-  const model = MODELS[arch](weights, heads);
-  checkReport(compareShapes(weights.tensors, model.keys), weights.name, model.title);
+  const model = visionModelOf(weights, arch, heads);
   const graph = model.graph(new VisionWeights(weights));
   const chosen = await resolveProvider(provider);
-  const hash = hashOf(weights, model);
+  const hash = hashOfModel(weights, model);
   const { proto, runtime, libraryFolder } = await importVisionPackages({ cacheDir, onProgress });
   const path = await written(graph, proto, `${arch}-${hash}`, { cacheDir, onProgress });
   const session = await openSession(runtime, path, chosen, libraryFolder);
@@ -98,17 +91,6 @@ export async function openBackbone(
     dispose,
     [Symbol.asyncDispose]: dispose,
   };
-}
-
-/** The hash of a model's tensors, in the order of their keys. */
-function hashOf(weights: WeightsFile, { keys }: VisionModel): string {
-  const hash = createHash("sha256");
-  for (const key of [...keys.keys()].sort()) {
-    const tensor = weights.read(key);
-    hash.update(`${key} ${tensor.dtype} ${tensor.shape.join("x")}\n`);
-    hash.update(bytesOfTensor(tensor));
-  }
-  return hash.digest("hex");
 }
 
 /**

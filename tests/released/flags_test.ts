@@ -8,6 +8,7 @@ import { blip2Flags, clipFlags, combinerFlags } from "../../lib/released/flags.t
 import { releasedOptimizer } from "../../lib/released/optimizer.ts";
 import { checkEmbedsDim, openReleasedWeights } from "../../lib/released/weights.ts";
 import { runFlags } from "../../lib/train/config.ts";
+import { writeTinyBlip2 } from "../models/tiny_checkpoints.ts";
 import { writeTinyStore } from "./tiny_store.ts";
 
 /** As a user types it. */
@@ -98,7 +99,8 @@ Deno.test("the optimiser has the released rates; the cosine is for the first gro
 
 Deno.test("a store that is missing or of something else is refused, with the command that makes it", async () => {
   const folder = await Deno.makeTempDir();
-  const store = await writeTinyStore(folder, "cirr", "blip2");
+  await writeTinyBlip2(`${folder}/blip2.pth`);
+  const store = await writeTinyStore(folder, "cirr", "blip2", `${folder}/blip2.pth`);
   const flags = { ...parse(blip2Flags("cirr", "sum"), `--store ${store}`), baseline: false };
   const data = await openReleasedData(flags);
   deepStrictEqual([data.captionJoin, data.keepsReference, data.text.bucketLengths], ["single", false, [16]]);
@@ -139,9 +141,20 @@ Deno.test("a store that is missing or of something else is refused, with the com
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("a checkpoint that is missing is named with its publisher; its sizes are checked", async () => {
+Deno.test("a checkpoint that is missing is named with its publisher; it must be the one of the features", async () => {
+  const folder = await Deno.makeTempDir(), weights = `${folder}/blip2.pth`;
+  await writeTinyBlip2(weights);
   await rejects(
-    openReleasedWeights({ weights: "no/blip2.pth", encoderArch: "blip2" }),
+    openReleasedWeights({ weights, encoderArch: "blip2", store: "s" }, { backbone: "0123456789abcdef" }),
+    (error: ConfigError) => {
+      strictEqual(error.message, `${weights}: the features of s come from another checkpoint`);
+      strictEqual(error.where, "--weights, --store; the store's backbone is 0123456789ab");
+      return true;
+    },
+  );
+  await Deno.remove(folder, { recursive: true });
+  await rejects(
+    openReleasedWeights({ weights: "no/blip2.pth", encoderArch: "blip2", store: "s" }, { backbone: "" }),
     (error: ConfigError) => {
       strictEqual(error.message, "no/blip2.pth: no such checkpoint");
       match(error.fix ?? "", /LAVIS.*pretrain_vitL/);

@@ -32,7 +32,11 @@ export class TinyWorld implements AsyncDisposable {
     return this.#once(`${arch}.pth`, arch === "blip2" ? writeTinyBlip2 : writeTinyClip);
   }
   async store(dataset: Dataset, arch: Arch): Promise<string> {
-    return `${await this.#once(`${dataset}-${arch}`, (path) => writeTinyStore(path, dataset, arch))}/store`;
+    const weights = await this.weights(arch);
+    return `${await this.#once(
+      `${dataset}-${arch}`,
+      (path) => writeTinyStore(path, dataset, arch, weights),
+    )}/store`;
   }
 
   /** Trains `DATASET_ARCH_FRAME` for an epoch of two steps. Returns the run's folder. */

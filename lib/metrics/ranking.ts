@@ -59,40 +59,61 @@ export function targetRanks(scores: Float32Array, options: TargetOptions): Uint3
   return ranks;
 }
 
+/** The members of groups as well. */
+export interface GroupOptions extends RankingOptions {
+  /** The gallery indices of each query's group; the reference may be among them. */
+  members: ArrayLike<ArrayLike<number> | undefined>;
+}
+
+/**
+ * Each query's group, best first, the left-out reference not in it; `undefined` where `members` are.
+ *
+ * @throws {DataError} If a score is NaN, or a group names an image twice or outside the gallery; names the query.
+ * @throws {ShapeError} As `targetRanks`.
+ */
+export function groupRankings(
+  scores: Float32Array,
+  options: GroupOptions,
+): (Uint32Array<ArrayBuffer> | undefined)[] {
+  const rows = checkBlock(scores, options);
+  checkList("members", options.members, rows, options);
+  return Array.from({ length: rows }, (_, row) => {
+    const { query, excluded, base } = rowOf(row, options);
+    const members = options.members[query];
+    if (members === undefined) return undefined;
+    checkGroup(members, query, options.gallerySize);
+    return Uint32Array.from(members).filter((g) => g !== excluded)
+      .sort((a, b) => isBefore(scores, base + a, base + b) ? -1 : 1);
+  });
+}
+
 /**
  * The rank of each row's target among the members of its group, the left-out reference not counted: `[Q, G]` to `[Q]`.
  * `NO_RANK` for a query whose `members` are undefined.
  *
  * Source: CIRR's `R_subset`, the released `compute_cirr_val_metrics`: the ranked list without the reference, restricted to
- * the group, which equals counting inside the group.
+ * the group, which equals ranking the group.
  *
- * @param options.members The gallery indices of each query's group; the target is one of them, the reference may be.
- * @throws {DataError} As `targetRanks`, and if a group lacks the target or names an image twice or outside the gallery.
+ * @param options.members The target is one of them.
+ * @throws {DataError} As `targetRanks` and `groupRankings`, and if a group lacks the target.
  * @throws {ShapeError} As `targetRanks`.
  */
 export function subsetRanks(
   scores: Float32Array,
-  options: TargetOptions & { members: ArrayLike<ArrayLike<number> | undefined> },
+  options: TargetOptions & GroupOptions,
 ): Uint32Array<ArrayBuffer> {
-  const rows = checkBlock(scores, options);
-  checkList("members", options.members, rows, options);
-  const ranks = new Uint32Array(rows).fill(NO_RANK);
-  for (let row = 0; row < rows; row++) {
-    const { query, excluded, base } = rowOf(row, options);
-    const members = options.members[query];
-    if (members === undefined) continue;
-    const target = targetOf(query, excluded, options);
-    checkGroup(members, target, query, options.gallerySize);
-    const score = scores[base + target];
-    let rank = 0;
-    for (let i = 0; i < members.length; i++) {
-      const g = members[i], other = scores[base + g];
-      if ((other > score || (other === score && g < target)) && g !== excluded) rank++;
-    }
-    ranks[row] = rank;
-  }
-  return ranks;
+  return Uint32Array.from(groupRankings(scores, options), (group, row) => {
+    if (group === undefined) return NO_RANK;
+    const { query, excluded } = rowOf(row, options);
+    const target = targetOf(query, excluded, options), rank = group.indexOf(target);
+    if (rank < 0) throw new DataError(`query ${query}: target ${target} is not in its group`);
+    return rank;
+  });
 }
+
+/** Whether the score at `a` stands before that at `b` of the same row. */
+const isBefore = (scores: Float32Array, a: number, b: number): boolean =>
+  scores[a] > scores[b] || (scores[a] === scores[b] && a < b);
 
 /**
  * The gallery indices of the best `k` images of each row, best first: `[Q, G]` to `[Q, k]`. With `k` the size of the
@@ -121,12 +142,11 @@ export function topK(scores: Float32Array, k: number, options: RankingOptions): 
 function selectRow(scores: Float32Array, excluded: number, heap: Uint32Array): void {
   const k = heap.length;
   if (k === 0) return;
-  const isBefore = (a: number, b: number) => scores[a] > scores[b] || (scores[a] === scores[b] && a < b);
   /** Lets the entry at `i` sink among the first `size` until both below it rank before it. */
   const sink = (i: number, size: number) => {
     for (let child = 2 * i + 1; child < size; child = 2 * i + 1) {
-      if (child + 1 < size && isBefore(heap[child], heap[child + 1])) child++;
-      if (!isBefore(heap[i], heap[child])) return;
+      if (child + 1 < size && isBefore(scores, heap[child], heap[child + 1])) child++;
+      if (!isBefore(scores, heap[i], heap[child])) return;
       [heap[i], heap[child]] = [heap[child], heap[i]];
       i = child;
     }
@@ -137,7 +157,7 @@ function selectRow(scores: Float32Array, excluded: number, heap: Uint32Array): v
     if (filled < k) {
       heap[filled++] = g;
       if (filled === k) { for (let i = (k >> 1) - 1; i >= 0; i--) sink(i, k); }
-    } else if (isBefore(g, heap[0])) {
+    } else if (isBefore(scores, g, heap[0])) {
       heap[0] = g;
       sink(0, k);
     }
@@ -202,7 +222,7 @@ function targetOf(query: number, excluded: number, { targets, gallerySize }: Tar
   return target;
 }
 
-function checkGroup(members: ArrayLike<number>, target: number, query: number, gallerySize: number): void {
+function checkGroup(members: ArrayLike<number>, query: number, gallerySize: number): void {
   const distinct = new Set<number>();
   for (let i = 0; i < members.length; i++) {
     const g = members[i];
@@ -212,5 +232,4 @@ function checkGroup(members: ArrayLike<number>, target: number, query: number, g
     if (distinct.has(g)) throw new DataError(`query ${query}: group member ${g} occurs twice`);
     distinct.add(g);
   }
-  if (!distinct.has(target)) throw new DataError(`query ${query}: target ${target} is not in its group`);
 }

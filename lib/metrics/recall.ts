@@ -40,6 +40,9 @@ export function hitsAt(ranks: ArrayLike<number>, k: number): Float64Array<ArrayB
 export const meanOf = (values: ArrayLike<number>): number =>
   Array.from(values).reduce((a, b) => a + b, 0) / values.length;
 
+/** Where tables cut rankings off. */
+export const CUT_OFFS = [1, 5, 10, 50] as const;
+
 /**
  * The metrics of any data set: `R@1` to `R@50` and the number of `queries`; with `subset` ranks also `R_subset@1` to
  * `R_subset@3` over the `subset queries`, which are those with a known group. Without any such query they are left out.
@@ -49,7 +52,7 @@ export const meanOf = (values: ArrayLike<number>): number =>
  */
 export function retrievalMetrics(ranks: ArrayLike<number>, subset: ArrayLike<number> = []): Recalls {
   const metrics: Recalls = {};
-  for (const k of [1, 5, 10, 50]) metrics[`R@${k}`] = recallAt(ranks, k);
+  for (const k of CUT_OFFS) metrics[`R@${k}`] = recallAt(ranks, k);
   const inGroup = Array.from(subset).filter((rank) => rank !== NO_RANK);
   const counts: Recalls = { queries: ranks.length };
   if (inGroup.length > 0) {
@@ -108,7 +111,7 @@ export function cirrMetrics(ranks: ArrayLike<number>, subset: ArrayLike<number>)
   }
   const metrics: Recalls = {};
   for (const k of [1, 2, 3]) metrics[`group_recall_at${k}`] = releasedRecall(subset, k);
-  for (const k of [1, 5, 10, 50]) metrics[`recall_at${k}`] = releasedRecall(ranks, k);
+  for (const k of CUT_OFFS) metrics[`recall_at${k}`] = releasedRecall(ranks, k);
   const seven = Object.values(metrics);
   metrics["mean(R@5+R_s@1)"] = (metrics.group_recall_at1 + metrics.recall_at5) / 2;
   metrics.arithmetic_mean = meanOf(seven);

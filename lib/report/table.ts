@@ -5,6 +5,7 @@
 import { formatCount, textTable } from "../core/format.ts";
 import { type Protocol, protocolKey, protocolText } from "../metrics/protocol.ts";
 import type { Recalls } from "../metrics/recall.ts";
+import type { Bounds } from "../metrics/recall_bounds.ts";
 
 /** What is compared: one line of a table. */
 export interface TableRow {
@@ -13,6 +14,8 @@ export interface TableRow {
   run?: string;
   protocol: Protocol;
   metrics: Recalls;
+  /** Where files are missing, the ends between which a metric lies: shown in its place. */
+  bounds?: Readonly<Record<string, Bounds>>;
 }
 
 /** One split's metrics by what the query was made of. */
@@ -26,7 +29,9 @@ export interface SplitMetrics {
   /** Composed, with the weights that training started from. */
   "before training"?: Recalls;
   /** Composed, by category, where a data set has a gallery for each. */
-  categories?: Record<string, Recalls>;
+  categories?: Readonly<Record<string, Recalls>>;
+  /** Composed: the ends of the Recall of the whole data, where files are missing. */
+  bounds?: Readonly<Record<string, Bounds>>;
 }
 
 /** What `train --json` and `eval --json` print. */
@@ -51,17 +56,26 @@ export function rowsOf({ run, metrics, protocol }: RunResult): TableRow[] {
     LABELS.flatMap(([kind, label]) => {
       const recalls = measured[kind];
       if (!recalls) return [];
-      const categories = kind === "composed" ? flatCategories(measured.categories) : {};
-      return [{ label, run, protocol: { ...protocol, split }, metrics: { ...categories, ...recalls } }];
+      const row = { label, run, protocol: { ...protocol, split } };
+      if (kind !== "composed") return [{ ...row, metrics: recalls }];
+      const { categories, bounds } = measured;
+      return [{
+        ...row,
+        metrics: { ...flatCategories(categories), ...recalls },
+        ...(bounds ? { bounds } : {}),
+      }];
     })
   );
 }
 
+/** What papers report of each category. */
+const CATEGORY_METRICS = ["R@10", "R@50"];
+
 /** `{ dress: { "R@10": 1 } }` to `{ "dress R@10": 1 }`. */
-const flatCategories = (categories: Record<string, Recalls> = {}): Recalls =>
+const flatCategories = (categories: Readonly<Record<string, Recalls>> = {}): Recalls =>
   Object.fromEntries(
     Object.entries(categories).flatMap(([category, recalls]) =>
-      Object.entries(recalls).map(([name, value]) => [`${category} ${name}`, value])
+      CATEGORY_METRICS.flatMap((name) => name in recalls ? [[`${category} ${name}`, recalls[name]]] : [])
     ),
   );
 
@@ -85,15 +99,16 @@ export function tableBlocks(rows: readonly TableRow[]): TableBlock[] {
       header: [...(hasRuns ? ["", "run"] : [""]), ...metrics],
       cells: block.map((
         row,
-      ) => [...names(row), ...metrics.map((name) => formatMetric(name, row.metrics[name]))]),
+      ) => [...names(row), ...metrics.map((name) => formatMetric(name, row))]),
     };
   });
 }
 
-/** Recalls with two decimals, numbers of queries whole, a dash where there is none. */
-function formatMetric(name: string, value?: number): string {
-  if (value === undefined) return "-";
-  return name.endsWith("queries") ? formatCount(value) : value.toFixed(2);
+/** Recalls with two decimals, or the ends of an interval; numbers of queries whole; a dash where there is none. */
+function formatMetric(name: string, { metrics, bounds }: TableRow): string {
+  if (bounds?.[name]) return bounds[name].map((end) => end.toFixed(2)).join("–");
+  if (metrics[name] === undefined) return "-";
+  return name.endsWith("queries") ? formatCount(metrics[name]) : metrics[name].toFixed(2);
 }
 
 /** Blocks for a terminal. */

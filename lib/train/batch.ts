@@ -5,6 +5,7 @@ import type { ImageSource } from "../data/image_source.ts";
 import type { QueryBatch as QueryRows, TextBatch as Texts, TextOptions, TrainBatch } from "../data/loader.ts";
 import { Pixels, type Shift } from "../data/pixels.ts";
 import type { Dataset } from "../data/triplet.ts";
+import type { Protocol } from "../metrics/protocol.ts";
 import type { ImageBatch, QueryBatch, TripletBatch } from "../nn/frame.ts";
 import type { InputSpecs } from "../plan/compile.ts";
 import type { Tensor, TensorData } from "../tensor/tensor.ts";
@@ -26,6 +27,8 @@ export interface ExperimentData {
   readonly keepsReference?: boolean;
   /** The fields of an image that training and evaluation read. Default: all. A map of CLIP's is 830 kB. */
   readonly fields?: { readonly train?: readonly string[]; readonly evaluation?: readonly string[] };
+  /** What else makes a Recall number another one: FashionIQ's gallery, the precision of stored features. */
+  readonly protocol?: Partial<Protocol>;
 }
 
 /** Values by input name. */

@@ -51,9 +51,11 @@ function lossCurves(records: readonly JsonRecord[]): { terms: Series[]; width: n
   return { terms: seriesOf(means, names), width };
 }
 
-/** `R@1`, `R@5` and so on, of rows that a CSV gave as text. */
+/** `R@1`, `R@5` and so on, or what the released columns have of them, of rows that a CSV gave as text. */
 function recallCurves(rows: readonly Record<string, string | number>[]): Series[] {
-  const names = Object.keys(rows.at(-1) ?? {}).filter((name) => /^R@\d+$/.test(name));
+  const names = Object.keys(rows.at(-1) ?? {}).filter((name) =>
+    /^(R@|recall_at|average_recall_at)\d+$/.test(name)
+  );
   const numbers = rows.map((row) =>
     Object.fromEntries(["step", ...names].map((name) => [name, Number(row[name])]))
   );

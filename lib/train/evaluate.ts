@@ -1,43 +1,39 @@
-/** Retrieval on a split: encode the gallery, encode the queries, score in blocks, rank. */
-import { env } from "../core/env.ts";
+/** Retrieval on a split: encode the galleries, encode the queries, rank. */
 import { ConfigError, DataError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
 import { filledBatches, queryBatches } from "../data/loader.ts";
-import type { Split, Triplet } from "../data/triplet.ts";
+import type { Split } from "../data/triplet.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { NO_RANK, subsetRanks, targetRanks } from "../metrics/ranking.ts";
-import { cirrMetrics, type Recalls, retrievalMetrics } from "../metrics/recall.ts";
-import type { Embeddings, Frame, QueryKind } from "../nn/frame.ts";
-import { compile, type InputSpecs, Program } from "../plan/compile.ts";
-import { describeNonFinite } from "../plan/debug.ts";
-import type { Plan } from "../plan/plan.ts";
+import { NO_RANK } from "../metrics/ranking.ts";
+import type { Frame, QueryKind } from "../nn/frame.ts";
+import { Program } from "../plan/compile.ts";
 import type { State } from "../plan/state.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import {
-  BatchReader,
-  type ExperimentData,
-  imageBatch,
-  type Inputs,
-  type PlanInputs,
-  queryBatch,
-} from "./batch.ts";
+import { BatchReader, type ExperimentData, imageBatch, type PlanInputs, queryBatch } from "./batch.ts";
+import { checkFinite, pickRows, rankGallery, type SearchRanking, type Stored } from "./score.ts";
+import { type Search, searchesOf } from "./searches.ts";
 
 /** The ways to ask that a frame may have. */
 export type Kind = keyof Frame["queries"];
 
-/** Ranks of each query's target, 0 is best. */
-export interface Ranks {
+/** What came of a split's queries, asked in one way: an entry a query. Images are positions in `Dataset.images`. */
+export interface Ranking {
+  /** Rank of the target, 0 is best; `NO_RANK` where it is secret. */
   readonly target: Uint32Array<ArrayBuffer>;
-  /** Among the look-alikes of its group; `NO_RANK` where there is none. */
+  /** Its rank among the look-alikes of its group; `NO_RANK` where there is none. */
   readonly subset: Uint32Array<ArrayBuffer>;
+  /** The best of the gallery, best first: at most `TOP`. */
+  readonly top: readonly (readonly number[])[];
+  /** The others of the group, best first. */
+  readonly groups: readonly (readonly number[] | undefined)[];
 }
 
-/** Scores of one block at most, so that a large gallery does not need a large buffer. */
-const MAX_BLOCK_BYTES = 16 * 2 ** 20;
-const MAX_BLOCK_QUERIES = 256;
-
-/** Embeddings of many rows, on the CPU: each `[rows, ...shape]`. */
-type Stored = Record<string, { shape: readonly number[]; data: Float32Array<ArrayBuffer> }>;
+/** Embeddings of a split, rows in the order of `images` and of its queries. */
+export interface SplitEmbeddings {
+  /** Positions in `Dataset.images`: all galleries, each image once. */
+  readonly images: readonly number[];
+  readonly gallery: Stored;
+  readonly queries: ReadonlyMap<Kind, Stored>;
+}
 
 /** Evaluates a frame with the weights that are in the state at the time. Its plans are made at first use and kept. */
 export class Evaluator implements Disposable {
@@ -76,34 +72,60 @@ export class Evaluator implements Disposable {
   }
 
   /**
-   * Ranks of the targets of a split, for each way to ask.
+   * Ranks the galleries of a split for its queries, for each way to ask.
    *
    * @param signal Ends the work between two batches.
-   * @throws {DataError} If a target is secret or not in the gallery, or a score is NaN.
+   * @throws {DataError} If a target is not in its gallery, or a score is NaN.
    */
-  async rank(split: Split, kinds: readonly Kind[], signal?: AbortSignal): Promise<Map<Kind, Ranks>> {
-    const wanted = new RankingTask(split, this.#data.keepsReference ?? false);
+  async rank(split: Split, kinds: readonly Kind[], signal?: AbortSignal): Promise<Map<Kind, Ranking>> {
+    const searches = searchesOf(this.#data.dataset, split, this.#data.keepsReference ?? false);
+    const { images, gallery, queries } = await this.encode(split, kinds, signal);
+    const place = new Map(images.map((image, i) => [image, i]));
+    const rankings = new Map<Kind, Ranking>();
+    for (const [kind, asked] of queries) {
+      const ranking = emptyRanking(split.triplets.length);
+      for (const search of searches) {
+        signal?.throwIfAborted();
+        const found = await rankGallery(this.#gpu, this.#kind(kind), {
+          queries: pickRows(asked, search.queries),
+          gallery: pickRows(gallery, search.gallery.map((image) => place.get(image) ?? -1)),
+          search,
+          state: this.#state,
+        });
+        ranking.add(search, found);
+      }
+      rankings.set(kind, ranking);
+    }
+    return rankings;
+  }
+
+  /**
+   * Embeddings of a split's galleries, and of its queries for each way to ask.
+   *
+   * @param signal Ends the work between two batches.
+   */
+  async encode(split: Split, kinds: readonly Kind[], signal?: AbortSignal): Promise<SplitEmbeddings> {
+    const images = galleryImages(split);
     const gallery = await this.#encode(
-      filledBatches(split.gallery, this.#batchSize),
+      filledBatches(images, this.#batchSize),
       ({ items }) => this.#reader.gallery(items),
       this.#gallery,
-      split.gallery.length,
+      images.length,
       signal,
     );
     const { text, evalCaption: caption } = this.#data;
-    const ranks = new Map<Kind, Ranks>();
+    const queries = new Map<Kind, Stored>();
     for (const kind of kinds) {
-      const query = this.#kind(kind);
-      const queries = await this.#encode(
+      const stored = await this.#encode(
         queryBatches(split.triplets, { ...text, batchSize: this.#batchSize, caption }),
         (batch) => this.#reader.queries(batch),
-        this.#queryProgram(kind, query),
+        this.#queryProgram(kind, this.#kind(kind)),
         split.triplets.length,
         signal,
       );
-      ranks.set(kind, await this.#score(query, queries, gallery, wanted));
+      queries.set(kind, stored);
     }
-    return ranks;
+    return { images, gallery, queries };
   }
 
   #kind(kind: Kind): QueryKind {
@@ -132,7 +154,7 @@ export class Evaluator implements Disposable {
     total: number,
     signal?: AbortSignal,
   ): Promise<Stored> {
-    const stored: Stored = {};
+    const stored: Record<string, Stored[string]> = {};
     let done = 0;
     for (const batch of batches) {
       signal?.throwIfAborted();
@@ -152,120 +174,44 @@ export class Evaluator implements Disposable {
     return stored;
   }
 
-  /** `[Qblock, N]` at a time. */
-  async #score(kind: QueryKind, queries: Stored, gallery: Stored, task: RankingTask): Promise<Ranks> {
-    const Q = task.targets.length, N = task.gallerySize;
-    const rows = Math.max(1, Math.min(Q, MAX_BLOCK_QUERIES, Math.floor(MAX_BLOCK_BYTES / (4 * N))));
-    const galleryInputs = inputsOf("gallery", gallery, 0, N);
-    using plan = await compile(
-      this.#gpu,
-      (t) => ({ outputs: { scores: kind.scores(embeddings(t, "query"), embeddings(t, "gallery")) } }),
-      { ...specsOf("query", queries, rows), ...specsOf("gallery", gallery, N) },
-      { state: this.#state, label: "scores" },
-    );
-    const target = new Uint32Array(Q), subset = new Uint32Array(Q);
-    for (let first = 0; first < Q; first += rows) {
-      const count = Math.min(rows, Q - first);
-      plan.run({ ...inputsOf("query", queries, first, rows), ...galleryInputs });
-      const { scores } = await plan.read("scores"); // sync: ranks are counted on the CPU
-      if (!(scores.data instanceof Float32Array)) throw new ConfigError("scores are not f32");
-      await checkFinite(plan, scores.data);
-      const block = scores.data.subarray(0, count * N);
-      target.set(targetRanks(block, { ...task, firstQuery: first }), first);
-      subset.set(subsetRanks(block, { ...task, firstQuery: first }), first);
-    }
-    return { target, subset };
-  }
-
   [Symbol.dispose](): void {
     this.#gallery[Symbol.dispose]();
     for (const program of this.#queries.values()) program[Symbol.dispose]();
   }
 }
 
-/** With `CALA_CHECK_FINITE`: where a value of the last run is not finite, throws what made the first one. */
-async function checkFinite(plan: Plan, values: Float32Array): Promise<void> {
-  if (env("CALA_CHECK_FINITE") === 0 || values.every(Number.isFinite)) return;
-  throw new DataError(await describeNonFinite(plan), {
-    fix: "the model has diverged, lower the learning rate; or its checkpoint is broken",
-  });
+/** The images of all galleries of a split, each once. */
+export const galleryImages = ({ gallery, galleries }: Split): number[] => [
+  ...new Set(galleries ? Object.values(galleries).flat() : gallery),
+];
+
+/** A ranking to be filled search by search. */
+function emptyRanking(count: number) {
+  const target = new Uint32Array(count).fill(NO_RANK), subset = new Uint32Array(count).fill(NO_RANK);
+  const top: number[][] = Array.from({ length: count }, () => []);
+  const groups: (number[] | undefined)[] = Array.from({ length: count }, () => undefined);
+  return {
+    target,
+    subset,
+    top,
+    groups,
+    add({ queries, gallery, targets }: Search, found: SearchRanking): void {
+      const images = (positions: Uint32Array) => Array.from(positions, (g) => gallery[g]);
+      queries.forEach((query, q) => {
+        top[query] = images(found.top[q]);
+        const group = found.groups[q];
+        if (group) groups[query] = images(group);
+        if (!targets || !found.targets) return;
+        target[query] = found.targets[q];
+        if (group) subset[query] = subsetRank(group, targets[q], query);
+      });
+    },
+  };
 }
 
-/** A split's queries in terms of gallery positions: the options of the ranking functions. */
-class RankingTask {
-  readonly gallerySize: number;
-  readonly targets: Uint32Array;
-  readonly exclude?: Int32Array;
-  readonly members: (readonly number[] | undefined)[];
-
-  constructor({ gallery, triplets }: Split, keepsReference: boolean) {
-    const place = new Map(gallery.map((image, g) => [image, g]));
-    const placeOf = (image: number, what: string, query: number): number => {
-      const g = place.get(image);
-      if (g === undefined) {
-        throw new DataError(
-          `query ${query}: its ${what}, image ${image}, is not in the gallery of ${gallery.length}`,
-        );
-      }
-      return g;
-    };
-    this.gallerySize = gallery.length;
-    this.targets = Uint32Array.from(triplets, ({ target }: Triplet, q) => {
-      if (target === null) {
-        throw new DataError(`query ${q} has no public target`, { fix: "evaluate on a split with targets" });
-      }
-      return placeOf(target, "target", q);
-    });
-    if (!keepsReference) {
-      this.exclude = Int32Array.from(triplets, ({ reference }) => place.get(reference) ?? -1);
-    }
-    this.members = triplets.map(({ group }, q) => group?.map((image) => placeOf(image, "group member", q)));
-  }
-}
-
-const specsOf = (prefix: string, stored: Stored, rows: number): InputSpecs =>
-  Object.fromEntries(
-    Object.entries(stored).map(([name, { shape }]) => [`${prefix}.${name}`, { shape: [rows, ...shape] }]),
-  );
-
-/** Rows `first` to `first + rows`; past the end, zeros: what they score is dropped. */
-const inputsOf = (prefix: string, stored: Stored, first: number, rows: number): Inputs =>
-  Object.fromEntries(
-    Object.entries(stored).map(([name, { shape, data }]) => {
-      const size = sizeOf(shape), block = new Float32Array(rows * size);
-      block.set(data.subarray(first * size, (first + rows) * size));
-      return [`${prefix}.${name}`, block];
-    }),
-  );
-
-const embeddings = (inputs: Record<string, Tensor>, prefix: string): Embeddings =>
-  Object.fromEntries(
-    Object.entries(inputs).flatMap(([name, t]) =>
-      name.startsWith(`${prefix}.`) ? [[name.slice(prefix.length + 1), t]] : []
-    ),
-  );
-
-/** The metrics of ranks, for tables. */
-export const metricsOf = ({ target, subset }: Ranks): Recalls => retrievalMetrics(target, subset);
-
-/** Ranks as a perfect model has them, before there is any: which metrics a split has does not depend on the model. */
-export const perfectRanks = ({ triplets }: Split): Ranks => ({
-  target: new Uint32Array(triplets.length),
-  subset: Uint32Array.from(triplets, ({ group }) => group ? 0 : NO_RANK),
-});
-
-/**
- * The metric that picks the best checkpoint: one of a table's, or, where every query has a group, of CIRR's.
- *
- * @throws {ConfigError} If there is no metric of that name.
- */
-export function criterion(name: string, ranks: Ranks): number {
-  const metrics = metricsOf(ranks);
-  if (metrics["subset queries"] === ranks.target.length) {
-    Object.assign(metrics, cirrMetrics(ranks.target, ranks.subset));
-  }
-  if (name in metrics) return metrics[name];
-  throw new ConfigError(`--best-by: no metric "${name}"`, {
-    fix: `one of ${Object.keys(metrics).join(", ")}`,
-  });
+/** @throws {DataError} If the target is not in its own group. */
+function subsetRank(group: Uint32Array, target: number, query: number): number {
+  const rank = group.indexOf(target);
+  if (rank < 0) throw new DataError(`query ${query}: its target is not in its group`);
+  return rank;
 }

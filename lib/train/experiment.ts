@@ -142,7 +142,8 @@ export class Experiment {
     const { step } = await checkpoints.loadWeights(checkpoint ?? config.tableFrom);
     progress.note(`${path}: ${checkpoint ?? config.tableFrom} checkpoint, step ${step}, on ${gpu.name}`);
     using evaluator = new Evaluator(gpu, model.frame, state, data, config);
-    return resultOf(path, data, await measure(evaluator, data, evaluator.kinds), await readBefore(path));
+    const measured = await measure(evaluator, data, evaluator.kinds);
+    return resultOf(path, data, measured, await readBefore(path));
   }
 
   /** The configuration that some values of flags give, the others at their defaults. */

@@ -1,57 +1,75 @@
 /** A run's numbers: measured, put in tables, kept in its folder. */
 import { DataError } from "../core/errors.ts";
-import type { Split } from "../data/triplet.ts";
+import type { Split, SplitName } from "../data/triplet.ts";
 import { sha256Hex, writeFileAtomic } from "../io/atomic.ts";
-import { encodeCsv } from "../io/csv.ts";
 import { isJsonObject } from "../io/json_keys.ts";
 import type { Protocol } from "../metrics/protocol.ts";
-import { NO_RANK } from "../metrics/ranking.ts";
 import { markdownTable, rowsOf, type RunResult, type SplitMetrics, terminalTable } from "../report/table.ts";
 import type { ExperimentData } from "./batch.ts";
-import { type Evaluator, type Kind, metricsOf, type Ranks } from "./evaluate.ts";
+import type { Evaluator, Kind, Ranking } from "./evaluate.ts";
+import { rankingsPath, saveRankings } from "./rankings.ts";
+import { metricsOf } from "./split_metrics.ts";
 
-/** Ranks by split and way to ask. */
-export type Measured = ReadonlyMap<string, ReadonlyMap<Kind, Ranks>>;
+/** Rankings by split and way to ask. */
+export type Measured = ReadonlyMap<SplitName, ReadonlyMap<Kind, Ranking>>;
 
 /** Splits to report: those with queries whose targets are public. */
-export const reportedSplits = ({ dataset }: ExperimentData): [name: string, split: Split][] =>
+export const reportedSplits = ({ dataset }: ExperimentData): [name: "val" | "test", split: Split][] =>
   (["val", "test"] as const).flatMap((name) => {
     const split = dataset.splits[name];
     const isPublic = split.triplets.length > 0 && split.triplets.every(({ target }) => target !== null);
     return isPublic ? [[name, split]] : [];
   });
 
-/** Ranks of every reported split. An aborted `signal` ends it with the signal's reason. */
+/** Rankings of every reported split, or of some. An aborted `signal` ends it with the signal's reason. */
 export async function measure(
   evaluator: Evaluator,
   data: ExperimentData,
   kinds: readonly Kind[],
   signal?: AbortSignal,
+  splits = reportedSplits(data),
 ): Promise<Measured> {
-  const measured = new Map<string, Map<Kind, Ranks>>();
-  for (const [name, split] of reportedSplits(data)) {
-    measured.set(name, await evaluator.rank(split, kinds, signal));
-  }
+  const measured = new Map<SplitName, Map<Kind, Ranking>>();
+  for (const [name, split] of splits) measured.set(name, await evaluator.rank(split, kinds, signal));
   return measured;
 }
 
-/** The metrics of ranks, by split and way to ask. */
-export const metricsBySplit = (measured: Measured): Record<string, SplitMetrics> =>
-  Object.fromEntries([...measured].map(([split, ranks]) => {
-    const { composed, ...others } = Object.fromEntries([...ranks].map(([kind, r]) => [kind, metricsOf(r)]));
-    return [split, { ...others, composed }];
+/** The metrics of rankings, by split and way to ask. */
+export const metricsBySplit = (
+  { dataset }: ExperimentData,
+  measured: Measured,
+): Record<string, SplitMetrics> =>
+  Object.fromEntries([...measured].map(([name, rankings]) => {
+    const of = Object.fromEntries(
+      [...rankings].map(([kind, ranking]) => [kind, metricsOf(dataset.splits[name], ranking)]),
+    );
+    const { composed, ...others } = Object.fromEntries(
+      Object.entries(of).map(([kind, { all }]) => [kind, all]),
+    );
+    const { categories, bounds } = of.composed;
+    return [name, {
+      ...others,
+      composed,
+      ...(categories ? { categories } : {}),
+      ...(bounds ? { bounds } : {}),
+    }];
   }));
 
 /** Under which rules the numbers were measured. */
 export function protocolOf(data: ExperimentData): Protocol {
-  const { dataset: { name, splits }, captionJoin = "single", keepsReference = false, text } = data;
+  const { dataset: { name, splits }, captionJoin = "single", keepsReference = false, text, protocol } = data;
+  const missing = [splits.val, splits.test].flatMap(({ leftOut = {} }) => Object.values(leftOut));
+  const count = (of: "queries" | "images") => missing.reduce((sum, one) => sum + one[of], 0);
   return {
     dataset: name,
     split: reportedSplits(data)[0]?.[0] ?? "none",
-    gallery: "all images of the split",
+    gallery: splits.val.galleries ? "all images of the split and category" : "all images of the split",
     referenceRemoved: !keepsReference,
     captionJoin,
     textLength: text.bucketLengths.at(-1),
+    ...(count("queries") > 0 ? { droppedQueries: count("queries") } : {}),
+    ...(count("images") > 0 ? { missingImages: count("images") } : {}),
+    ...protocol,
     // Other queries or another gallery under the same name are another protocol.
     splits: sha256Hex(JSON.stringify([splits.val, splits.test])).slice(0, 8),
   };
@@ -62,41 +80,19 @@ export const showResult = (result: RunResult): string => terminalTable(rowsOf(re
 
 const RESULTS = "results.json";
 
-/** Writes `results.json`, the table as text and Markdown, and the ranks of each split's queries. */
+/** Writes `results.json`, the table as text and Markdown, and the rankings of each split's queries. */
 export async function saveResults(
   folder: string,
   result: RunResult,
   measured: Measured,
-  data: ExperimentData,
+  { dataset }: ExperimentData,
 ): Promise<void> {
-  for (const [split, ranks] of measured) {
-    const name = split as keyof typeof data.dataset.splits; // `measure` names no other
-    await writeFileAtomic(`${folder}/ranks_${split}.csv`, ranksCsv(data, data.dataset.splits[name], ranks));
+  for (const [split, rankings] of measured) {
+    await saveRankings(rankingsPath(folder, split), dataset, result.protocol, split, rankings);
   }
   await writeFileAtomic(`${folder}/table.txt`, showResult(result) + "\n");
   await writeFileAtomic(`${folder}/table.md`, markdownTable(rowsOf(result)) + "\n");
   await writeFileAtomic(`${folder}/${RESULTS}`, JSON.stringify(result, null, 2) + "\n");
-}
-
-/** One row a query: ranks from 0, empty where a query has no group. */
-function ranksCsv({ dataset }: ExperimentData, { triplets }: Split, ranks: ReadonlyMap<Kind, Ranks>): string {
-  const name = (image: number | null) => image === null ? "" : dataset.images[image].name;
-  const hasGroups = triplets.some(({ group }) => group);
-  return encodeCsv(triplets.map(({ reference, target, captions, pairId, rule, category }, q) => ({
-    query: q,
-    ...(pairId === undefined ? {} : { pairId }),
-    reference: name(reference),
-    target: name(target),
-    caption: captions.join(" | "),
-    ...(rule === undefined ? {} : { rule }),
-    ...(category === undefined ? {} : { category }),
-    ...Object.fromEntries([...ranks].map(([kind, { target }]) => [kind, target[q]])),
-    ...(hasGroups
-      ? Object.fromEntries(
-        [...ranks].map(([kind, { subset }]) => [`${kind}_subset`, subset[q] === NO_RANK ? "" : subset[q]]),
-      )
-      : {}),
-  })));
 }
 
 /**
@@ -129,16 +125,19 @@ export async function readResults(folder: string): Promise<RunResult> {
 function isRunResult(value: unknown): value is RunResult {
   if (!isJsonObject(value) || typeof value.run !== "string") return false;
   const { metrics, protocol } = value;
-  const isRecalls = (recalls: unknown) =>
-    isJsonObject(recalls) && Object.values(recalls).every((recall) => typeof recall === "number");
+  const isNumber = (value: unknown) => typeof value === "number";
+  const isRecord = (of: (value: unknown) => boolean) => (value: unknown) =>
+    isJsonObject(value) && Object.values(value).every(of);
+  const isRecalls = isRecord(isNumber);
+  const isBounds = (value: unknown) => Array.isArray(value) && value.length === 2 && value.every(isNumber);
+  const parts: Record<string, (value: unknown) => boolean> = {
+    categories: isRecord(isRecalls),
+    bounds: isRecord(isBounds),
+  };
   return isJsonObject(protocol) && typeof protocol.dataset === "string" && isJsonObject(metrics) &&
     Object.values(metrics).every((split) =>
       isJsonObject(split) && isRecalls(split.composed) &&
-      Object.entries(split).every(([kind, measured]) =>
-        kind === "categories"
-          ? isJsonObject(measured) && Object.values(measured).every(isRecalls)
-          : isRecalls(measured)
-      )
+      Object.entries(split).every(([kind, measured]) => (parts[kind] ?? isRecalls)(measured))
     );
 }
 
@@ -170,9 +169,11 @@ export function resultOf(
   measured: Measured,
   before: Record<string, SplitMetrics> | undefined,
 ): RunResult {
-  const metrics = Object.entries(metricsBySplit(measured)).map(([split, kinds]): [string, SplitMetrics] => {
-    const initial = before?.[split]?.composed;
-    return [split, initial ? { "before training": initial, ...kinds } : kinds];
-  });
+  const metrics = Object.entries(metricsBySplit(data, measured)).map(
+    ([split, kinds]): [string, SplitMetrics] => {
+      const initial = before?.[split]?.composed;
+      return [split, initial ? { "before training": initial, ...kinds } : kinds];
+    },
+  );
   return { run, metrics: Object.fromEntries(metrics), protocol: protocolOf(data) };
 }

@@ -4,9 +4,9 @@ import { formatBytes, formatCount } from "../core/format.ts";
 import { sizeOf } from "../core/shape.ts";
 import { openDevice } from "../gpu/device.ts";
 import { type CheckpointPlace, Checkpoints } from "./checkpoint.ts";
-import { criterion, Evaluator, metricsOf, perfectRanks } from "./evaluate.ts";
 import type { CometAccount } from "./comet.ts";
 import { openMirror } from "./comet_run.ts";
+import { Evaluator } from "./evaluate.ts";
 import type { TrainingConfig } from "./config.ts";
 import { saveCurves } from "./curves.ts";
 import type { Experiment } from "./experiment.ts";
@@ -16,6 +16,7 @@ import type { Progress } from "./progress.ts";
 import { measure, metricsBySplit, readBefore, resultOf, saveBefore, saveResults } from "./results.ts";
 import type { RunFolder } from "./run.ts";
 import { contextOf, openModel, TrainingSession } from "./session.ts";
+import { criterion, perfectRanking, validationMetrics } from "./split_metrics.ts";
 
 /** What a run is made with. */
 export interface RunOptions {
@@ -46,7 +47,8 @@ export async function trainRun(
   using session = new TrainingSession(gpu, experiment.functions, config, opened, context);
   using evaluator = new Evaluator(gpu, model.frame, session.state, data, config);
   const { totalSteps, evalEvery } = lengthOf(config, session.loader.stepsPerEpoch);
-  criterion(config.bestBy, perfectRanks(data.dataset.splits.val));
+  const { val } = data.dataset.splits;
+  criterion(config.bestBy, val, perfectRanking(val));
   const warnings = await run.start({
     source: experiment.source,
     sourceText: await experiment.sourceText(),
@@ -72,10 +74,10 @@ export async function trainRun(
   let best = (await checkpoints.bestScore())?.value ?? -Infinity;
   const validate = async (place: CheckpointPlace) => {
     progress.live("validating");
-    const ranks = (await evaluator.rank(data.dataset.splits.val, ["composed"])).get("composed");
-    if (!ranks) throw new ConfigError("the frame has no composed queries");
-    const value = criterion(config.bestBy, ranks), isBest = value > best;
-    await log.validation(ofLastStep(place, session), metricsOf(ranks));
+    const ranking = (await evaluator.rank(val, ["composed"])).get("composed");
+    if (!ranking) throw new ConfigError("the frame has no composed queries");
+    const value = criterion(config.bestBy, val, ranking), isBest = value > best;
+    await log.validation(ofLastStep(place, session), validationMetrics(val, ranking));
     if (isBest) {
       best = value;
       await checkpoints.saveBest({ ...place, metric: config.bestBy, value });
@@ -89,7 +91,7 @@ export async function trainRun(
   if (start === 0 && config.validateFirst !== false && !await readBefore(run.path)) {
     progress.live("measuring the initial weights");
     const initial = await measure(evaluator, data, ["composed"], signal);
-    await saveBefore(run.path, metricsBySplit(initial));
+    await saveBefore(run.path, metricsBySplit(data, initial));
   }
   const options = { session, checkpoints, log, progress, signal, totalSteps, evalEvery, logEvery, validate };
   if (!await trainLoop(start, options)) {

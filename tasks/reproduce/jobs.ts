@@ -1,9 +1,9 @@
 /** The runs of a table: which there are, whether they are done, and what they say. */
 import { ConfigError, DataError } from "../../lib/core/errors.ts";
 import { checkFlagValues, kebabCase } from "../../lib/core/flags.ts";
-import { readCsv } from "../../lib/io/csv.ts";
 import type { SeedRanks } from "../../lib/report/compare.ts";
 import { configDifferences, type StoredConfig, type TrainingConfig } from "../../lib/train/config.ts";
+import { rankingsPath, readRankings } from "../../lib/train/rankings.ts";
 import { readResults } from "../../lib/train/results.ts";
 import { readManifest, type RunManifest } from "../../lib/train/run.ts";
 import type { OpenRow } from "./open_table.ts";
@@ -87,23 +87,22 @@ export async function ranksOf({ path, seed }: Job): Promise<SeedRanks[]> {
   const { metrics, protocol } = await readResults(path);
   return await Promise.all(
     Object.keys(metrics).map(async (split) => {
-      const file = `${path}/ranks_${split}.csv`, rows = await readCsv(file);
-      if (rows.length === 0) throw new DataError(`${file}: no queries`, { where: file });
-      const rankOf = (text: string | undefined, q: number): number => {
-        const rank = Number(text);
-        if (text && Number.isInteger(rank) && rank >= 0) return rank;
-        throw new DataError(`${file}: row ${q + 1}: its rank is "${text}"`, { where: file });
-      };
+      const file = rankingsPath(path, split), { queries } = await readRankings(file);
+      const hasGroups = queries.some(({ composed }) => composed.group);
+      const hasCategories = queries.some(({ category }) => category !== undefined);
       return {
         seed,
         protocol: { ...protocol, split },
-        queries: rows.map(({ reference, target, caption }) => `${reference} > ${target}: ${caption}`),
-        rules: rows.map(({ rule, category }) => rule ?? category ?? ""),
-        ranks: rows.map(({ composed }, q) => rankOf(composed, q)),
-        ...("composed_subset" in rows[0]
-          ? { subset: rows.map(({ composed_subset: rank }, q) => rank === "" ? null : rankOf(rank, q)) }
-          : {}),
-        ...("category" in rows[0] ? { categories: rows.map(({ category }) => category) } : {}),
+        queries: queries.map(({ reference, target, captions }) =>
+          `${reference} > ${target}: ${captions.join(" | ")}`
+        ),
+        rules: queries.map(({ rule, category }) => rule ?? category ?? ""),
+        ranks: queries.map(({ composed: { rank } }, q) => {
+          if (rank !== null) return rank;
+          throw new DataError(`${file}: query ${q} has no rank`, { where: file });
+        }),
+        ...(hasGroups ? { subset: queries.map(({ composed }) => composed.subset ?? null) } : {}),
+        ...(hasCategories ? { categories: queries.map(({ category = "" }) => category) } : {}),
       };
     }),
   );

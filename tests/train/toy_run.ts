@@ -34,8 +34,8 @@ export const REMAINS = [
   "log.jsonl",
   "train_metrics.csv",
   "validation_metrics.csv",
-  "ranks_val.csv",
-  "ranks_test.csv",
+  "rankings_val.jsonl",
+  "rankings_test.jsonl",
   "table.txt",
   "curves.svg",
 ] as const;

@@ -1,0 +1,143 @@
+/** The metrics of a split: those of each category and of all queries, under our names and under the released ones. */
+import { ConfigError } from "../core/errors.ts";
+import type { Split } from "../data/triplet.ts";
+import { averagePrecisionAt } from "../metrics/average_precision.ts";
+import { NO_RANK } from "../metrics/ranking.ts";
+import {
+  cirrMetrics,
+  CUT_OFFS,
+  FASHION_IQ_CATEGORIES,
+  fashionIqMetrics,
+  meanOf,
+  type Recalls,
+  retrievalMetrics,
+} from "../metrics/recall.ts";
+import { type Bounds, recallBounds } from "../metrics/recall_bounds.ts";
+import { galleryImages, type Ranking } from "./evaluate.ts";
+
+/** What tables show of a ranking. */
+export interface RankingMetrics {
+  /** Of all queries; with categories, the mean over them, as the field has it. */
+  readonly all: Recalls;
+  readonly categories?: Readonly<Record<string, Recalls>>;
+  /** Where files are missing: between which ends the Recall of the whole data lies. */
+  readonly bounds?: Readonly<Record<string, Bounds>>;
+}
+
+/** Cut-offs of mAP, as CIRCO has them. */
+const MAP_CUT_OFFS = [5, 10, 25, 50];
+
+/**
+ * The metrics of a ranking: Recall, with groups the Recall in them, with several targets mAP. Where all queries have
+ * groups, `mean(R@5+R_s@1)` too; where there are categories, `average_recall`, the mean of R@10 and R@50.
+ *
+ * @throws {DataError} If targets are secret or there are no queries.
+ */
+export function metricsOf(split: Split, ranking: Ranking): RankingMetrics {
+  const byCategory = queriesByCategory(split), bounds = boundsOf(split, ranking);
+  const limits = bounds ? { bounds } : {};
+  if (!byCategory) {
+    const all = metricsOfQueries(split, ranking, [...split.triplets.keys()]);
+    return { all: withHeadline(all), ...limits };
+  }
+  const categories = Object.fromEntries(
+    [...byCategory].map(([category, queries]) => [category, metricsOfQueries(split, ranking, queries)]),
+  );
+  const { queries, ...recalls } = overCategories(Object.values(categories));
+  const all = { ...recalls, average_recall: (recalls["R@10"] + recalls["R@50"]) / 2, queries };
+  return { all, categories, ...limits };
+}
+
+/** The mean of each metric over categories; numbers of queries add up. */
+function overCategories(rows: readonly Recalls[]): Recalls {
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  return Object.fromEntries(names.map((name) => {
+    const values = rows.flatMap((row) => row[name] ?? []);
+    return [name, name.endsWith("queries") ? values.reduce((a, b) => a + b, 0) : meanOf(values)];
+  }));
+}
+
+/** Of Recall in whole galleries; nothing where no file is missing. */
+function boundsOf(split: Split, { target }: Ranking): Record<string, Bounds> | undefined {
+  const { leftOut = {}, triplets } = split;
+  if (Object.values(leftOut).every(({ queries, images }) => queries + images === 0)) return undefined;
+  const groups = queriesByCategory(split) ?? new Map([["", [...triplets.keys()]]]);
+  return Object.fromEntries(CUT_OFFS.map((k): [string, Bounds] => {
+    const each = [...groups].map(([category, queries]) =>
+      recallBounds(queries.map((q) => target[q]), k, leftOut[category] ?? { queries: 0, images: 0 })
+    );
+    return [`R@${k}`, [meanOf(each.map(([low]) => low)), meanOf(each.map(([, high]) => high))]];
+  }));
+}
+
+/** The queries of each category that has a gallery, in the order of the galleries; nothing where there is one gallery. */
+function queriesByCategory({ triplets, galleries }: Split): Map<string, number[]> | undefined {
+  if (!galleries) return undefined;
+  const queries = Map.groupBy(triplets.keys(), (q) => triplets[q].category ?? "");
+  return new Map(
+    Object.keys(galleries).flatMap((name) => {
+      const own = queries.get(name);
+      return own ? [[name, own]] : [];
+    }),
+  );
+}
+
+function metricsOfQueries(
+  { triplets }: Split,
+  { target, subset, top }: Ranking,
+  queries: readonly number[],
+): Recalls {
+  const recalls = retrievalMetrics(queries.map((q) => target[q]), queries.map((q) => subset[q]));
+  const severalTargets = queries.filter((q) => triplets[q].targets);
+  if (severalTargets.length === 0) return recalls;
+  const precision = Object.fromEntries(
+    MAP_CUT_OFFS.map((k) => [
+      `mAP@${k}`,
+      meanOf(severalTargets.map((q) => averagePrecisionAt(top[q], triplets[q].targets ?? [], k))),
+    ]),
+  );
+  return { ...precision, ...recalls };
+}
+
+/** With the field's headline where every query has a group. */
+function withHeadline({ queries, ...metrics }: Recalls): Recalls {
+  if (metrics["subset queries"] !== queries) return { ...metrics, queries };
+  return { "mean(R@5+R_s@1)": (metrics["R@5"] + metrics["R_subset@1"]) / 2, ...metrics, queries };
+}
+
+/**
+ * What a validation writes down: the released columns where the data are FashionIQ's or CIRR's, else the table's metrics.
+ */
+export function validationMetrics(split: Split, ranking: Ranking): Recalls {
+  const byCategory = queriesByCategory(split);
+  if (byCategory) {
+    const ranks = (name: string) => (byCategory.get(name) ?? []).map((q) => ranking.target[q]);
+    const isFashionIq = FASHION_IQ_CATEGORIES.every((name) => byCategory.has(name)) &&
+      byCategory.size === FASHION_IQ_CATEGORIES.length;
+    if (isFashionIq) {
+      return fashionIqMetrics({ dress: ranks("dress"), toptee: ranks("toptee"), shirt: ranks("shirt") });
+    }
+  } else if (split.triplets.every(({ group }) => group)) return cirrMetrics(ranking.target, ranking.subset);
+  return metricsOf(split, ranking).all;
+}
+
+/** A ranking as a perfect model has it, before there is any: which metrics a split has does not depend on the model. */
+export const perfectRanking = (split: Split): Ranking => ({
+  target: new Uint32Array(split.triplets.length),
+  subset: Uint32Array.from(split.triplets, ({ group }) => group ? 0 : NO_RANK),
+  top: split.triplets.map(() => galleryImages(split).slice(0, 1)),
+  groups: split.triplets.map(({ group }) => group),
+});
+
+/**
+ * The metric that picks the best checkpoint: one of a table's, or one of the released columns.
+ *
+ * @throws {ConfigError} If there is no metric of that name.
+ */
+export function criterion(name: string, split: Split, ranking: Ranking): number {
+  const metrics = { ...metricsOf(split, ranking).all, ...validationMetrics(split, ranking) };
+  if (Object.hasOwn(metrics, name)) return metrics[name];
+  throw new ConfigError(`--best-by: no metric "${name}"`, {
+    fix: `one of ${Object.keys(metrics).join(", ")}`,
+  });
+}

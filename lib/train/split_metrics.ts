@@ -100,9 +100,11 @@ function metricsOfQueries(
 }
 
 /** With the field's headline where every query has a group. */
-function withHeadline({ queries, ...metrics }: Recalls): Recalls {
-  if (metrics["subset queries"] !== queries) return { ...metrics, queries };
-  return { "mean(R@5+R_s@1)": (metrics["R@5"] + metrics["R_subset@1"]) / 2, ...metrics, queries };
+function withHeadline(metrics: Recalls): Recalls {
+  const { queries, "subset queries": inGroups, ...recalls } = metrics;
+  if (inGroups !== queries) return metrics;
+  const headline = (recalls["R@5"] + recalls["R_subset@1"]) / 2;
+  return { ...recalls, "mean(R@5+R_s@1)": headline, queries, "subset queries": inGroups };
 }
 
 /**

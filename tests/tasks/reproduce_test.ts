@@ -144,7 +144,7 @@ Deno.test("reproduce goes on after kill -9 and after Ctrl-C; --done makes the ta
     const whole = await run("reproduce", [...args, "--out", "whole", "--rows", "baseline"], cwd);
     strictEqual(whole.code, 0, whole.stderr);
     const ranks = (out: string) =>
-      Deno.readTextFile(`${cwd}/${out}/toy_experiment/baseline-100steps-seed1/ranks_val.csv`);
+      Deno.readTextFile(`${cwd}/${out}/toy_experiment/baseline-100steps-seed1/rankings_val.jsonl`);
     strictEqual(await ranks("o"), await ranks("whole"));
   });
 });

@@ -6,7 +6,7 @@ import type { Split } from "../data/triplet.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { NO_RANK } from "../metrics/ranking.ts";
 import type { Frame, QueryKind } from "../nn/frame.ts";
-import { Program } from "../plan/compile.ts";
+import { type CompileOptions, Program } from "../plan/compile.ts";
 import type { State } from "../plan/state.ts";
 import { BatchReader, type ExperimentData, imageBatch, type PlanInputs, queryBatch } from "./batch.ts";
 import { checkFinite, pickRows, rankGallery, type SearchRanking, type Stored } from "./score.ts";
@@ -27,6 +27,9 @@ export interface Ranking {
   readonly groups: readonly (readonly number[] | undefined)[];
 }
 
+/** Batches of one encoding have numbers of their own below this, for dropout. */
+const MAX_BATCHES = 2 ** 16;
+
 /** Embeddings of a split, rows in the order of `images` and of its queries. */
 export interface SplitEmbeddings {
   /** Positions in `Dataset.images`: all galleries, each image once. */
@@ -42,25 +45,31 @@ export class Evaluator implements Disposable {
   readonly #state: State;
   readonly #data: ExperimentData;
   readonly #batchSize: number;
+  readonly #mode: Pick<CompileOptions, "isTraining" | "seed">;
   readonly #reader: BatchReader;
   readonly #gallery: Program;
   readonly #queries = new Map<Kind, Program>();
 
-  /** @param batchSize Images or queries that are encoded at once. */
+  /**
+   * @param batchSize Images or queries that are encoded at once.
+   * @param dropoutSeed Encodes with dropout on, as in training: the released code's validations (quirk Q12).
+   */
   constructor(
     gpu: Gpu,
     frame: Frame,
     state: State,
     data: ExperimentData,
-    { batchSize }: { batchSize: number },
+    { batchSize, dropoutSeed }: { batchSize: number; dropoutSeed?: number },
   ) {
     this.#gpu = gpu;
     this.#frame = frame;
     this.#state = state;
     this.#data = data;
     this.#batchSize = batchSize;
+    this.#mode = dropoutSeed === undefined ? {} : { isTraining: true, seed: dropoutSeed };
     this.#reader = new BatchReader(data.images, data.fields?.evaluation);
     this.#gallery = new Program(gpu, (t) => ({ outputs: frame.encodeGallery(imageBatch(t, "gallery")) }), {
+      ...this.#mode,
       state,
       label: "encode gallery",
     });
@@ -75,11 +84,17 @@ export class Evaluator implements Disposable {
    * Ranks the galleries of a split for its queries, for each way to ask.
    *
    * @param signal Ends the work between two batches.
+   * @param step Of the training, where dropout is on: each has its own.
    * @throws {DataError} If a target is not in its gallery, or a score is NaN.
    */
-  async rank(split: Split, kinds: readonly Kind[], signal?: AbortSignal): Promise<Map<Kind, Ranking>> {
+  async rank(
+    split: Split,
+    kinds: readonly Kind[],
+    signal?: AbortSignal,
+    step = 0,
+  ): Promise<Map<Kind, Ranking>> {
     const searches = searchesOf(this.#data.dataset, split, this.#data.keepsReference ?? false);
-    const { images, gallery, queries } = await this.encode(split, kinds, signal);
+    const { images, gallery, queries } = await this.encode(split, kinds, signal, step);
     const place = new Map(images.map((image, i) => [image, i]));
     const rankings = new Map<Kind, Ranking>();
     for (const [kind, asked] of queries) {
@@ -103,15 +118,23 @@ export class Evaluator implements Disposable {
    * Embeddings of a split's galleries, and of its queries for each way to ask.
    *
    * @param signal Ends the work between two batches.
+   * @param step As for `rank`.
    */
-  async encode(split: Split, kinds: readonly Kind[], signal?: AbortSignal): Promise<SplitEmbeddings> {
+  async encode(
+    split: Split,
+    kinds: readonly Kind[],
+    signal?: AbortSignal,
+    step = 0,
+  ): Promise<SplitEmbeddings> {
+    let index = step * MAX_BATCHES;
+    const nextIndex = () => index++ >>> 0;
     const images = galleryImages(split);
     const gallery = await this.#encode(
       filledBatches(images, this.#batchSize),
       ({ items }) => this.#reader.gallery(items),
       this.#gallery,
       images.length,
-      signal,
+      { signal, nextIndex },
     );
     const { text, evalCaption: caption } = this.#data;
     const queries = new Map<Kind, Stored>();
@@ -121,7 +144,7 @@ export class Evaluator implements Disposable {
         (batch) => this.#reader.queries(batch),
         this.#queryProgram(kind, this.#kind(kind)),
         split.triplets.length,
-        signal,
+        { signal, nextIndex },
       );
       queries.set(kind, stored);
     }
@@ -138,6 +161,7 @@ export class Evaluator implements Disposable {
     let program = this.#queries.get(kind);
     if (!program) {
       program = new Program(this.#gpu, (t) => ({ outputs: query.encode(queryBatch(t)) }), {
+        ...this.#mode,
         state: this.#state,
         label: `encode ${kind} queries`,
       });
@@ -152,7 +176,7 @@ export class Evaluator implements Disposable {
     inputsOf: (batch: B) => PlanInputs,
     program: Program,
     total: number,
-    signal?: AbortSignal,
+    { signal, nextIndex }: { signal?: AbortSignal; nextIndex: () => number },
   ): Promise<Stored> {
     const stored: Record<string, Stored[string]> = {};
     let done = 0;
@@ -160,7 +184,7 @@ export class Evaluator implements Disposable {
       signal?.throwIfAborted();
       const { specs, values } = inputsOf(batch);
       const plan = await program.plan(specs);
-      plan.run(values);
+      plan.run(values, { index: nextIndex() });
       // sync: the embeddings are needed on the CPU; one wait a batch
       for (const [name, { shape, data }] of Object.entries(await plan.read())) {
         if (!(data instanceof Float32Array)) throw new ConfigError(`embedding "${name}" is not f32`);

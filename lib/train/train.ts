@@ -46,6 +46,10 @@ export async function trainRun(
   // All that a wrong flag can break comes before the run is begun: a run that never began leaves its name free.
   using session = new TrainingSession(gpu, experiment.functions, config, opened, context);
   using evaluator = new Evaluator(gpu, model.frame, session.state, data, config);
+  const { batchSize, seed, trainModeValidation } = config;
+  using noisy = trainModeValidation
+    ? new Evaluator(gpu, model.frame, session.state, data, { batchSize, dropoutSeed: seed })
+    : undefined;
   const { totalSteps, evalEvery } = lengthOf(config, session.loader.stepsPerEpoch);
   const { val } = data.dataset.splits;
   criterion(config.bestBy, val, perfectRanking(val));
@@ -74,7 +78,9 @@ export async function trainRun(
   let best = (await checkpoints.bestScore())?.value ?? -Infinity;
   const validate = async (place: CheckpointPlace) => {
     progress.live("validating");
-    const ranking = (await evaluator.rank(val, ["composed"])).get("composed");
+    const ranking = (await (noisy ?? evaluator).rank(val, ["composed"], undefined, place.step)).get(
+      "composed",
+    );
     if (!ranking) throw new ConfigError("the frame has no composed queries");
     const value = criterion(config.bestBy, val, ranking), isBest = value > best;
     await log.validation(ofLastStep(place, session), validationMetrics(val, ranking));

@@ -27,12 +27,15 @@ Deno.test("each experiment trains what it should, with the terms that it should"
       }
       deepStrictEqual(modulesOf(await trainedKeys(run)), modules);
     });
-  await check("cirr_blip2_sum", BLIP2);
+  await check("cirr_blip2_sum", BLIP2, { trainModeValidation: true });
+  await check("fashioniq_blip2_artemis", ["artemis", ...BLIP2]);
+  await check("fashioniq_blip2_sum", BLIP2, { loss: "paper" }, ["aligning", ...TERMS]);
   await check("cirr_blip2_artemis", ["artemis", ...BLIP2].filter((m) => m !== "visual"), {
     encoder: "multi",
   });
   await check("cirr_clip_sum", CLIP, { spatialTokens: true, maskCaptionPadding: true });
   await check("cirr_clip_artemis", ["artemis", ...CLIP], { learnedClassToken: true });
+  await check("fashioniq_clip_sum", ["clip"], { baseline: true }, ["contrastive", "loss"]);
 });
 
 Deno.test("the Combiner trains alone, over the first stage's text encoder", async () => {

@@ -72,7 +72,11 @@ export class AnnotationFile {
       bytes = await Deno.readFile(path);
     } catch (cause) {
       if (!(cause instanceof Deno.errors.NotFound)) throw cause;
-      throw new DataError(`${name}: no such file`, { where: path, cause });
+      throw new DataError(`${name}: no such file`, {
+        where: path,
+        fix: "put it there, or take the other files of its split away",
+        cause,
+      });
     }
     let text: string;
     try {
@@ -156,12 +160,15 @@ export class Annotation {
       );
     }
   }
-  /** Keys and values, in the order of the file. */
-  entries(): [key: string, value: Annotation][] {
-    const object = this.#object();
-    return Object.keys(object).map((
-      key,
-    ) => [key, new Annotation(this.file, [...this.place, key], object[key])]);
+  /** The values of all keys, in the order of the file. `Annotation.lastKey` has the keys. */
+  values(): Annotation[] {
+    return Object.entries(this.#object()).map(([key, value]) =>
+      new Annotation(this.file, [...this.place, key], value)
+    );
+  }
+  /** The key under which this value stands, or its position. */
+  get lastKey(): string {
+    return String(this.place.at(-1));
   }
   /** The items of a list, of `length` items where that is fixed. */
   list({ length }: { length?: number } = {}): Annotation[] {
@@ -202,22 +209,39 @@ export const throwError: Report = (error) => {
   throw error;
 };
 
+/** What `read` makes of each of `itemsOf` a file: nothing if the file cannot be read, and that was reported. */
+export async function readItems<T>(
+  path: string,
+  itemsOf: (root: Annotation) => readonly Annotation[],
+  read: (item: Annotation) => T,
+  report: Report,
+): Promise<T[]> {
+  try {
+    return readEach(itemsOf((await AnnotationFile.read(path)).root), read, report);
+  } catch (error) {
+    return reported(error, report);
+  }
+}
+
 /** What `read` makes of each item, without those whose errors were reported. */
 export function readEach<T>(
   items: readonly Annotation[],
   read: (item: Annotation) => T,
   report: Report,
 ): T[] {
-  const out: T[] = [];
-  for (const item of items) {
+  return items.flatMap((item) => {
     try {
-      out.push(read(item));
+      return [read(item)];
     } catch (error) {
-      if (!(error instanceof DataError)) throw error;
-      report(error);
+      return reported(error, report);
     }
-  }
-  return out;
+  });
+}
+
+function reported(error: unknown, report: Report): [] {
+  if (!(error instanceof DataError)) throw error;
+  report(error);
+  return [];
 }
 
 /** Ids that may occur once each, in however many files. */

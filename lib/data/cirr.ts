@@ -8,14 +8,7 @@
  */
 import { basename, join } from "node:path";
 import { DataError } from "../core/errors.ts";
-import {
-  type Annotation,
-  AnnotationFile,
-  readEach,
-  type Report,
-  throwError,
-  UniqueIds,
-} from "./annotations.ts";
+import { type Annotation, readItems, type Report, throwError, UniqueIds } from "./annotations.ts";
 import { fileNames, isFolder } from "./image_files.ts";
 import {
   type NamedDataset,
@@ -90,17 +83,25 @@ export async function readCirr(
     const name = FILE_NAMES[split];
     const files = { captions: `cap.rc2.${name}.json`, gallery: `split.rc2.${name}.json` };
     if (there.has(files.captions) || there.has(files.gallery)) {
-      const captions = await AnnotationFile.read(join(annotations, "captions", files.captions));
-      const gallery = await AnnotationFile.read(join(annotations, "image_splits", files.gallery));
-      const names = readEach(
-        gallery.root.entries().map(([, path]) => path),
-        (at) => addPath(at, paths),
-        report,
-      );
+      const galleryPath = join(annotations, "image_splits", files.gallery);
+      const names = await readItems(galleryPath, (root) => root.values(), (at) => addPath(at, paths), report);
+      const inGallery = new Set(names);
+      const readOne = (at: Annotation) => {
+        const triplet = readTriplet(at, split);
+        if (inGallery.size > 0 && !inGallery.has(triplet.reference)) {
+          throw at.key("reference").error(
+            `is "${triplet.reference}", which is not among the ${names.length} images of ${files.gallery}`,
+            "are the two files of one split? get both anew",
+          );
+        }
+        pairIds.add(triplet.pairId, at.key("pairid"));
+        return triplet;
+      };
+      const captionsPath = join(annotations, "captions", files.captions);
       read[split] = {
-        triplets: readTriplets(captions, split, new Set(names), gallery.name, pairIds, report),
+        triplets: await readItems(captionsPath, (root) => root.list(), readOne, report),
         galleries: new Map([["", names]]),
-        galleryFile: () => gallery.path,
+        galleryFile: () => galleryPath,
       };
     }
     onProgress({ what: "reading annotations", done: i + 1, total: splits.length });
@@ -125,7 +126,7 @@ async function imageRoot(roots: readonly string[], paths: ReadonlyMap<string, st
 
 /** One image of a split file: its name, once its path is noted. */
 function addPath(at: Annotation, paths: Map<string, string>): string {
-  const name = String(at.place.at(-1)), path = at.path();
+  const name = at.lastKey, path = at.path();
   if (basename(path) !== `${name}.png` || !path.includes("/")) {
     throw at.error(`is "${path}", expected a path that ends in /${name}.png`);
   }
@@ -139,29 +140,7 @@ function addPath(at: Annotation, paths: Map<string, string>): string {
   return name;
 }
 
-function readTriplets(
-  file: AnnotationFile,
-  split: SplitName,
-  gallery: ReadonlySet<string>,
-  galleryFile: string,
-  pairIds: UniqueIds,
-  report: Report,
-): NamedTriplet[] {
-  return readEach(file.root.list(), (at) => {
-    const pairId = at.key("pairid"), reference = at.key("reference");
-    const triplet = readTriplet(at, split);
-    if (!gallery.has(triplet.reference)) {
-      throw reference.error(
-        `is "${triplet.reference}", which is not among the ${gallery.size} images of ${galleryFile}`,
-        "are the two files of one split? get both anew",
-      );
-    }
-    pairIds.add(pairId.integer(), pairId);
-    return triplet;
-  }, report);
-}
-
-function readTriplet(at: Annotation, split: SplitName): NamedTriplet {
+function readTriplet(at: Annotation, split: SplitName): NamedTriplet & { pairId: number } {
   const target = split === "test" ? at.optional("target_hard") : at.key("target_hard");
   const reference = at.key("reference").name(), targets = target ? [target.name()] : [];
   const members = at.key("img_set").key("members"), inGroup = new UniqueIds();

@@ -20,6 +20,12 @@ const FORMATS: readonly (readonly [name: string, start: string])[] = [
   ["TIFF", "MM\0*"],
 ];
 
+/** Which of the formats that we read a file is of, by its first 12 bytes. */
+export function imageFormat(bytes: Uint8Array): string | undefined {
+  const start = String.fromCharCode(...bytes.subarray(0, 12));
+  return FORMATS.find(([, first]) => start.startsWith(first))?.[0];
+}
+
 /**
  * Loads sharp and gives a decoder for PNG, JPEG, WebP, GIF and TIFF.
  *
@@ -73,10 +79,10 @@ export async function imageDecoder(): Promise<Decoder> {
   }
 
   return async (bytes, name) => {
-    const start = String.fromCharCode(...bytes.subarray(0, 12));
     if (bytes.length === 0) throw new DataError(`${name}: the file is empty`);
-    const format = FORMATS.find(([, first]) => start.startsWith(first))?.[0];
+    const format = imageFormat(bytes);
     if (!format) {
+      const start = String.fromCharCode(...bytes.subarray(0, 12));
       throw new DataError(`${name}: not an image file: it starts with ${JSON.stringify(start)}`, {
         fix: "PNG, JPEG, WebP, GIF and TIFF can be read",
       });

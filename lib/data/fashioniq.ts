@@ -5,16 +5,9 @@
  *   ROOT/image_splits/split.{dress,toptee,shirt}.{train,val,test}.json    [name, ...]
  *   ROOT/images/NAME.jpg   or   ROOT/image_data/NAME.jpg
  */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { DataError } from "../core/errors.ts";
-import {
-  type Annotation,
-  AnnotationFile,
-  readEach,
-  type Report,
-  throwError,
-  UniqueIds,
-} from "./annotations.ts";
+import { type Annotation, readItems, type Report, throwError, UniqueIds } from "./annotations.ts";
 import { fileNames, firstFolder } from "./image_files.ts";
 import {
   type NamedDataset,
@@ -60,7 +53,24 @@ export interface FashionIqOptions extends OpenOptions {
  * ```
  */
 export async function openFashionIq(root: string, options: FashionIqOptions = {}): Promise<Dataset> {
-  return toDataset(await readFashionIq(root, options), options);
+  return toDataset(withGalleries(await readFashionIq(root, options), options.gallery), options);
+}
+
+/** FashionIQ with the galleries that a query is ranked among, instead of those of the split files. */
+export function withGalleries(named: NamedDataset, gallery: FashionIqOptions["gallery"]): NamedDataset {
+  const choose = (split: SplitName): NamedSplit => {
+    const { triplets, galleries } = named.splits[split];
+    // Without targets there is no union of candidates and targets: test keeps its split file.
+    const isWhole = split !== "train" &&
+      (gallery !== "union" || triplets.every(({ targets }) => targets.length === 0));
+    if (isWhole) return named.splits[split];
+    const used = new Set(triplets.flatMap(({ reference, targets }) => [reference, ...targets]));
+    const chosen = [...galleries].map(([category, names]) =>
+      [category, names.filter((name) => used.has(name))] as const
+    );
+    return { ...named.splits[split], galleries: new Map(chosen) };
+  };
+  return { ...named, splits: { train: choose("train"), val: choose("val"), test: choose("test") } };
 }
 
 /** The folder that has FashionIQ's captions, if there is one. */
@@ -71,10 +81,10 @@ export async function findFashionIq(root: string): Promise<string | undefined> {
   }
 }
 
-/** FashionIQ by names. Errors in single entries go to `report`. */
+/** FashionIQ by names, each gallery as in its split file. Errors in single entries go to `report`. */
 export async function readFashionIq(
   root: string,
-  { gallery = "original", splits = SPLIT_NAMES, onProgress = () => {} }: FashionIqOptions = {},
+  { splits = SPLIT_NAMES, onProgress = () => {} }: OpenOptions = {},
   report: Report = throwError,
 ): Promise<NamedDataset> {
   const folder = await findFashionIq(root);
@@ -94,7 +104,7 @@ export async function readFashionIq(
   for (const [i, split] of splits.entries()) {
     const files = CATEGORIES.flatMap((c) => [`cap.${c}.${split}.json`, `split.${c}.${split}.json`]);
     if (files.some((name) => there.has(name))) {
-      read[split] = await readSplit(folder, split, split === "train" ? "union" : gallery, report);
+      read[split] = await readSplit(folder, split, report);
     }
     onProgress({ what: "reading annotations", done: i + 1, total: splits.length });
   }
@@ -111,38 +121,31 @@ export async function readFashionIq(
 const splitPath = (folder: string, category: string, split: string): string =>
   join(folder, "image_splits", `split.${category}.${split}.json`);
 
-async function readSplit(
-  folder: string,
-  split: SplitName,
-  gallery: "original" | "union",
-  report: Report,
-): Promise<NamedSplit> {
+async function readSplit(folder: string, split: SplitName, report: Report): Promise<NamedSplit> {
   const triplets: NamedTriplet[] = [], galleries = new Map<string, string[]>();
   for (const category of CATEGORIES) {
-    const captions = await AnnotationFile.read(join(folder, "captions", `cap.${category}.${split}.json`));
-    const names = await AnnotationFile.read(splitPath(folder, category, split));
-    const ids = new UniqueIds();
-    const all = readEach(names.root.list(), (item) => {
+    const ids = new UniqueIds(), galleryPath = splitPath(folder, category, split);
+    const names = await readItems(galleryPath, (root) => root.list(), (item) => {
       const name = imageName(item);
       ids.add(name, item);
       return name;
     }, report);
-    const inSplit = new Set(all);
-    const read = readEach(captions.root.list(), (entry) => {
+    const inGallery = new Set(names);
+    const readOne = (entry: Annotation) => {
       const triplet = readTriplet(entry, category, split);
-      if (!inSplit.has(triplet.reference)) {
+      if (inGallery.size > 0 && !inGallery.has(triplet.reference)) {
         throw entry.key("candidate").error(
-          `is "${triplet.reference}", which is not among the ${all.length} images of ${names.name}`,
+          `is "${triplet.reference}", which is not among the ${names.length} images of ${
+            basename(galleryPath)
+          }`,
           "are the two files of one split? get both anew",
         );
       }
       return triplet;
-    }, report);
-    triplets.push(...read);
-    // Without targets there is no union of candidates and targets: test keeps its split file.
-    const isWhole = gallery === "original" || read.every(({ targets }) => targets.length === 0);
-    const used = new Set(read.flatMap(({ reference, targets }) => [reference, ...targets]));
-    galleries.set(category, isWhole ? all : all.filter((name) => used.has(name)));
+    };
+    const captionsPath = join(folder, "captions", `cap.${category}.${split}.json`);
+    triplets.push(...await readItems(captionsPath, (root) => root.list(), readOne, report));
+    galleries.set(category, names);
   }
   return { triplets, galleries, galleryFile: (category) => splitPath(folder, category, split) };
 }

@@ -111,7 +111,7 @@ async function readGalleries(
   };
   const gallery = split.optional("gallery"), galleries = split.optional("galleries");
   if (gallery && galleries) throw split.error(`has both "gallery" and "galleries"`, "keep one of them");
-  if (galleries) return new Map(galleries.entries().map(([category, list]) => [category, namesOf(list)]));
+  if (galleries) return new Map(galleries.values().map((list) => [list.lastKey, namesOf(list)]));
   return new Map([["", gallery ? namesOf(gallery) : await everyImage()]]);
 }
 

@@ -70,7 +70,11 @@ export function withGalleries(named: NamedDataset, gallery: FashionIqOptions["ga
     );
     return { ...named.splits[split], galleries: new Map(chosen) };
   };
-  return { ...named, splits: { train: choose("train"), val: choose("val"), test: choose("test") } };
+  return {
+    ...named,
+    ...gallery === "union" && { gallery: "candidates and targets of the category" },
+    splits: { train: choose("train"), val: choose("val"), test: choose("test") },
+  };
 }
 
 /** The folder that has FashionIQ's captions, if there is one. */

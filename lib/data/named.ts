@@ -39,6 +39,7 @@ export interface NamedDataset {
   /** The image folders that were looked for. */
   readonly imageFolders: readonly string[];
   readonly splits: Readonly<Record<SplitName, NamedSplit>>;
+  readonly gallery?: string;
   readonly convertRgbFirst?: boolean;
   readonly keepsReference?: boolean;
 }
@@ -61,18 +62,27 @@ export const NO_SPLIT: NamedSplit = { triplets: [], galleries: new Map(), galler
 export const galleryKey = ({ galleries }: NamedSplit, { category }: NamedTriplet): string =>
   galleries.has("") ? "" : category ?? "";
 
-/** Queries whose target, or whose group, the gallery lacks: ranked there, they would count as if nobody could find them. */
+/** Queries whose category has no gallery, or whose gallery lacks the target or the group: ranked there, nobody could find it. */
 export function* galleryErrors({ splits }: NamedDataset): Generator<DataError> {
   for (const split of SPLIT_NAMES.map((name) => splits[name])) {
     const sets = new Map([...split.galleries].map(([key, names]) => [key, new Set(names)]));
     for (const triplet of split.triplets) {
       const key = galleryKey(split, triplet), gallery = sets.get(key);
+      if (!gallery) {
+        const known = [...sets.keys()].join(", ") || "none";
+        const what = triplet.category === undefined ? "no category" : `the category "${triplet.category}"`;
+        yield triplet.at.error(
+          `has ${what}, but there are galleries for: ${known}`,
+          "correct it, or add a gallery",
+        );
+        continue;
+      }
       const wanted = { target: triplet.targets, "group member": triplet.group ?? [] };
       for (const [what, names] of Object.entries(wanted)) {
-        const lost = names.find((name) => !gallery?.has(name));
+        const lost = names.find((name) => !gallery.has(name));
         if (lost === undefined) continue;
         yield triplet.at.error(
-          `has the ${what} "${lost}", which is not in the gallery of ${gallery?.size ?? 0} images`,
+          `has the ${what} "${lost}", which is not in the gallery of ${gallery.size} images`,
           `the gallery is that of ${split.galleryFile(key)}: is it of the same split? get both files anew`,
         );
         break;
@@ -121,12 +131,13 @@ export async function toDataset(named: NamedDataset, options: OpenOptions = {}):
     [name, numbered(name, named.splits[name], numbers, queries)] as const
   );
   const splits = Object.fromEntries(entries) as Record<SplitName, Split>;
-  const { name, pathOf, convertRgbFirst, keepsReference } = named;
+  const { name, pathOf, gallery, convertRgbFirst, keepsReference } = named;
   return {
     name,
     images: images.map((image) => annotationsOnly ? { name: image } : { name: image, path: pathOf(image) }),
     splits,
     hash: sha256Hex(JSON.stringify([name, images, splits])),
+    ...gallery !== undefined && { gallery },
     ...convertRgbFirst && { convertRgbFirst },
     ...keepsReference && { keepsReference },
     ...missing.size > 0 && { missing: { images: [...missing], queries } },

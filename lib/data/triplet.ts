@@ -64,6 +64,8 @@ export interface Dataset {
   readonly hash: string;
   /** True where images become RGB before they are padded and resized (FashionIQ), not after (CIRR, quirk Q29). */
   readonly convertRgbFirst?: boolean;
+  /** What a query is ranked among, for a table's protocol, where these are not all images of the split. */
+  readonly gallery?: string;
   /** True where a query's reference stays in the ranking (FashionIQ). */
   readonly keepsReference?: boolean;
   /** What was left out because an image has no file, by name. How much of each split: `Split.leftOut`. */

@@ -57,13 +57,20 @@ export const metricsBySplit = (
 
 /** Under which rules the numbers were measured. */
 export function protocolOf(data: ExperimentData): Protocol {
-  const { dataset: { name, splits }, captionJoin = "single", keepsReference = false, text, protocol } = data;
+  const {
+    dataset: { name, splits, gallery },
+    captionJoin = "single",
+    keepsReference = false,
+    text,
+    protocol,
+  } = data;
   const missing = [splits.val, splits.test].flatMap(({ leftOut = {} }) => Object.values(leftOut));
   const count = (of: "queries" | "images") => missing.reduce((sum, one) => sum + one[of], 0);
   return {
     dataset: name,
     split: reportedSplits(data)[0]?.[0] ?? "none",
-    gallery: splits.val.galleries ? "all images of the split and category" : "all images of the split",
+    gallery: gallery ??
+      (splits.val.galleries ? "all images of the split and category" : "all images of the split"),
     referenceRemoved: !keepsReference,
     captionJoin,
     textLength: text.bucketLengths.at(-1),

@@ -54,6 +54,10 @@ Deno.test("openFashionIq() ranks among candidates and targets on request, and al
     await writeMiniFashionIq(dir);
     const original = await openFashionIq(dir), union = await openFashionIq(dir, { gallery: "union" });
     assert.notEqual(original.hash, union.hash);
+    assert.deepEqual([original.gallery, union.gallery], [
+      undefined,
+      "candidates and targets of the category",
+    ]);
     assert.deepEqual(
       original.splits.train,
       (await openFashionIq(dir, { gallery: "union", splits: ["train"] })).splits.train,
@@ -243,7 +247,9 @@ Deno.test("triplets.json is checked to its last key", () =>
   withFolder(async (dir) => {
     await writeMiniFolder(dir);
     const path = `${dir}/triplets.json`, text = await Deno.readTextFile(path);
-    type Folder = { splits: Record<string, { triplets: Json[]; gallery?: unknown }> } & Json;
+    type Folder =
+      & { splits: Record<string, { triplets: Json[]; gallery?: unknown; galleries?: unknown }> }
+      & Json;
     const cases: [change: (folder: Folder) => void, expected: RegExp][] = [
       [(f) => f.title = "x", /triplets\.json: has an unknown key "title"/],
       [(f) => f.splits.validation = f.splits.val, /"splits" has an unknown key "validation"/],
@@ -267,6 +273,10 @@ Deno.test("triplets.json is checked to its last key", () =>
         /"splits\.val\.gallery", entry 1 is "a\.png" a second time/,
       ],
       [(f) => f.splits.val.gallery = ["/etc/passwd"], /entry 0 is "\/etc\/passwd", expected a path below/],
+      [(f) => {
+        f.splits.val.galleries = { cross: f.splits.val.gallery, stripe: f.splits.val.gallery };
+        delete f.splits.val.gallery;
+      }, /entry 0 has the category "disc", but there are galleries for: cross, stripe$/],
       [(f) => f.splits.val.triplets[2].group = [], /entry 2, "group" lacks/],
     ];
     for (const [change, expected] of cases) {

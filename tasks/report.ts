@@ -179,7 +179,9 @@ async function report(argv: readonly string[], signal: AbortSignal): Promise<voi
       fix: "show fewer queries: --queries",
     });
   }
-  if (pictures.missing > 0) progress.note(`${pictures.missing} pictures have no readable file: they stay grey`);
+  if (pictures.missing > 0) {
+    progress.note(`${pictures.missing} pictures have no readable file: they stay grey`);
+  }
   const path = out || `${first.path}/report.html`;
   await writeFileAtomic(path, page);
   console.log(path);

@@ -52,13 +52,16 @@ async function open(path: string, split: string): Promise<Opened> {
 /** @throws {ConfigError} If two runs were not asked the same. */
 function checkComparable([here, there]: readonly Opened[]): void {
   if (!there) return;
-  if (
-    here.rankings.dataset.hash !== there.rankings.dataset.hash ||
-    protocolKey(here.rankings.protocol) !== protocolKey(there.rankings.protocol)
-  ) {
-    throw new ConfigError(`${here.path} and ${there.path} were measured under different protocols`, {
+  const fix = "report each by itself", runs = `${here.path} and ${there.path}`;
+  if (protocolKey(here.rankings.protocol) !== protocolKey(there.rankings.protocol)) {
+    throw new ConfigError(`${runs} were measured under different protocols`, {
       where: `${protocolText(here.rankings.protocol)}; ${protocolText(there.rankings.protocol)}`,
-      fix: "report each by itself",
+      fix,
+    });
+  }
+  if (here.rankings.dataset.hash !== there.rankings.dataset.hash) {
+    throw new ConfigError(`${runs} were measured on different data: the hashes of their data sets differ`, {
+      fix,
     });
   }
 }

@@ -16,6 +16,7 @@ const NEEDS: Record<string, readonly string[]> = {
   tables: [],
   reproduce: ["write", "sys", "ffi", "run=git"],
   curves: ["write", "sys", "ffi"],
+  report: ["write", "sys", "ffi"],
   bench: ["write", "sys", "run=git"],
   convert: ["write"],
   parity: ["write", "sys", "ffi", "run"], // the frozen backbones' packages are installed when first needed

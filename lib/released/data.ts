@@ -77,16 +77,19 @@ export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
         },
       );
     }
-    const isClip = flags.encoderArch === "clip", { tacWeight = 0, hcaWeight = 0 } = flags;
-    const bucketLengths = isClip ? [CLIP_LENGTH] : bucketsFor(dataset, tokenizer, flags.dataset);
+    const isClip = flags.encoderArch === "clip", limit = isClip ? CLIP_LENGTH : BERT_LENGTH;
+    const longest = longestText(dataset, tokenizer, flags.dataset, limit);
     // CLIP's maps are for the heads alone.
+    const { tacWeight = 0, hcaWeight = 0 } = flags;
     const pooled = ["pooled"], train = tacWeight > 0 || hcaWeight > 0 ? undefined : pooled;
     return {
       dataset,
       images,
       backbone: settings.backbone,
-      text: { tokenizer, bucketLengths },
+      text: { tokenizer, bucketLengths: isClip ? [CLIP_LENGTH] : bucketsFor(longest) },
       ...(isClip ? { fields: { train, evaluation: pooled } } : {}),
+      // A length at which no text is cut is none: BLIP-2 and CLIP may stand in one table.
+      protocol: { textLength: longest < limit ? undefined : limit, features: settings.dtype },
       ...RULES[flags.dataset],
     };
   } catch (error) {
@@ -132,11 +135,16 @@ function checkFlags({ saveTraining, saveBest, baseline, tacWeight = 0, hcaWeight
   }
 }
 
-/** Padded lengths up to the longest text that training or evaluation makes. */
-function bucketsFor({ splits }: Dataset, tokenizer: Tokenizer, name: ReleasedDataset): number[] {
+/** Ids of the longest text that training or evaluation makes; `limit` where it is cut. */
+function longestText(
+  { splits }: Dataset,
+  tokenizer: Tokenizer,
+  name: ReleasedDataset,
+  limit: number,
+): number {
   const rule = RULES[name];
   let longest = 0;
-  const add = (text: string) => longest = Math.max(longest, tokenizer.encode(text, BERT_LENGTH).length);
+  const add = (text: string) => longest = Math.max(longest, tokenizer.encode(text, limit).length);
   for (const { triplets } of Object.values(splits)) {
     for (const { captions } of triplets) {
       add(rule.evalCaption(captions));
@@ -145,6 +153,11 @@ function bucketsFor({ splits }: Dataset, tokenizer: Tokenizer, name: ReleasedDat
     }
   }
   if (longest === 0) throw new DataError("the data set has no triplets");
+  return longest;
+}
+
+/** Padded lengths up to the longest text. */
+function bucketsFor(longest: number): number[] {
   const last = Math.min(BERT_LENGTH, 8 * Math.ceil(longest / 8));
   return [...BUCKETS.filter((length) => length < last), last];
 }

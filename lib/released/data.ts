@@ -36,16 +36,12 @@ const BERT_LENGTH = 512;
 /** Padded lengths below the longest text: a plan each. Most batches of 64 fit the second. */
 const BUCKETS = [16, 24, 32];
 
-/** What the two data sets do with captions and references. */
+/** How captions become a text: one is read as it is, two as FashionIQ's. */
 const RULES = {
-  cirr: { evalCaption: singleCaption, captionJoin: "single", keepsReference: false },
-  fashioniq: {
-    trainCaption: fashionIqTrainCaption,
-    evalCaption: fashionIqEvalCaption,
-    captionJoin: "both captions",
-    keepsReference: true,
-  },
+  1: { evalCaption: singleCaption, captionJoin: "single" },
+  2: { trainCaption: fashionIqTrainCaption, evalCaption: fashionIqEvalCaption, captionJoin: "both captions" },
 } as const;
+type Rule = (typeof RULES)[keyof typeof RULES];
 
 /**
  * Opens the data of a released experiment.
@@ -59,7 +55,7 @@ export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
   const store = await openIfThere(flags);
   const { dataset, images, tokenizer, settings } = store;
   try {
-    if (dataset.name.toLowerCase() !== flags.dataset) {
+    if (flags.dataset !== "folder" && dataset.name.toLowerCase() !== flags.dataset) {
       throw new ConfigError(`${flags.store}: holds features of "${dataset.name}", not of ${flags.dataset}`, {
         where: flags.store,
         fix: commands(flags),
@@ -78,7 +74,7 @@ export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
       );
     }
     const isClip = flags.encoderArch === "clip", limit = isClip ? CLIP_LENGTH : BERT_LENGTH;
-    const longest = longestText(dataset, tokenizer, flags.dataset, limit);
+    const rule = ruleOf(dataset), longest = longestText(dataset, tokenizer, rule, limit);
     // CLIP's maps are for the heads alone.
     const { tacWeight = 0, hcaWeight = 0 } = flags;
     const pooled = ["pooled"], train = tacWeight > 0 || hcaWeight > 0 ? undefined : pooled;
@@ -90,7 +86,8 @@ export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
       ...(isClip ? { fields: { train, evaluation: pooled } } : {}),
       // A length at which no text is cut is none: BLIP-2 and CLIP may stand in one table.
       protocol: { textLength: longest < limit ? undefined : limit, features: settings.dtype },
-      ...RULES[flags.dataset],
+      keepsReference: dataset.keepsReference,
+      ...rule,
     };
   } catch (error) {
     store[Symbol.dispose]();
@@ -135,25 +132,23 @@ function checkFlags({ saveTraining, saveBest, baseline, tacWeight = 0, hcaWeight
   }
 }
 
+const tripletsOf = ({ splits }: Dataset) => Object.values(splits).flatMap(({ triplets }) => triplets);
+
+/** All triplets of a data set have as many captions. @throws {DataError} If there are no triplets. */
+function ruleOf(dataset: Dataset): Rule {
+  const [first] = tripletsOf(dataset);
+  if (!first) throw new DataError(`${dataset.name} has no triplets`);
+  return first.captions.length === 2 ? RULES[2] : RULES[1];
+}
+
 /** Ids of the longest text that training or evaluation makes; `limit` where it is cut. */
-function longestText(
-  { splits }: Dataset,
-  tokenizer: Tokenizer,
-  name: ReleasedDataset,
-  limit: number,
-): number {
-  const rule = RULES[name];
-  let longest = 0;
-  const add = (text: string) => longest = Math.max(longest, tokenizer.encode(text, limit).length);
-  for (const { triplets } of Object.values(splits)) {
-    for (const { captions } of triplets) {
-      add(rule.evalCaption(captions));
-      // In the other order a text can have another length: the first letter of a caption changes its case only.
-      if ("trainCaption" in rule) add(rule.trainCaption(captions, 0.3));
-    }
-  }
-  if (longest === 0) throw new DataError("the data set has no triplets");
-  return longest;
+function longestText(dataset: Dataset, tokenizer: Tokenizer, rule: Rule, limit: number): number {
+  const texts = tripletsOf(dataset).flatMap(({ captions }) => [
+    rule.evalCaption(captions),
+    // In the other order a text can have another length. One caption alone is never longer than both.
+    ..."trainCaption" in rule ? [rule.trainCaption(captions, 0.3)] : [],
+  ]);
+  return texts.reduce((longest, text) => Math.max(longest, tokenizer.encode(text, limit).length), 0);
 }
 
 /** Padded lengths up to the longest text. */

@@ -7,8 +7,11 @@
 import { flag } from "../core/flags.ts";
 import { CIRR_CRITERION, FASHION_IQ_CRITERION } from "../metrics/recall.ts";
 
-/** Data sets of the released experiments. */
-export type ReleasedDataset = "cirr" | "fashioniq";
+/** Data sets of the released experiments, and `folder`: one's own. */
+export type ReleasedDataset = "cirr" | "fashioniq" | "folder";
+
+/** What picks the best checkpoint: the released criteria, and for a data set without groups or categories R@10. */
+const BEST_BY = { cirr: CIRR_CRITERION, fashioniq: FASHION_IQ_CRITERION, folder: "R@10" };
 
 const positive = { min: 1e-12 }, count = { integer: true, min: 1 };
 
@@ -38,7 +41,7 @@ const common = <D extends ReleasedDataset>(dataset: D) => ({
     min: 0,
   }),
   bestBy: flag(
-    dataset === "cirr" ? CIRR_CRITERION : FASHION_IQ_CRITERION,
+    BEST_BY[dataset],
     "the validation metric that picks the best checkpoint (Q40)",
   ),
   tableFrom: flag("best", "the checkpoint that the table is made from", { choices: ["best", "last"] }),

@@ -64,7 +64,7 @@ const METHODS = [
  * if (!names.includes("blip2-sum-tac") || !names.includes("clip-combiner-cala")) throw new Error(names.join());
  * ```
  */
-export function releasedRows(dataset: ReleasedDataset): MethodRow[] {
+export function releasedRows(dataset: Exclude<ReleasedDataset, "folder">): MethodRow[] {
   const trained = METHODS.flatMap((method): MethodRow[] => {
     const own: MethodRow["flags"] = "flags" in method ? method.flags : {};
     return method.parts.map((part) => {

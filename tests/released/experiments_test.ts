@@ -35,6 +35,13 @@ Deno.test("each experiment trains what it should, with the terms that it should"
   });
   await check("cirr_clip_sum", CLIP, { spatialTokens: true, maskCaptionPadding: true });
   await check("cirr_clip_artemis", ["artemis", ...CLIP], { learnedClassToken: true });
+  await check("folder_clip_sum", CLIP, { lrAfterMax: "hold" });
+  await check(
+    "fashioniq_clip_combiner",
+    ["combiner"],
+    { projectionDim: 16, hiddenDim: 16, learningRate: 2e-5, validateFirst: false },
+    ["loss"],
+  );
   await check("fashioniq_clip_sum", ["clip"], { baseline: true }, ["contrastive", "loss"]);
 });
 

@@ -5,12 +5,13 @@ import { openFeatureWriter } from "../../lib/data/feature_writer.ts";
 import { openDataset } from "../../lib/data/open.ts";
 import { sha256Hex } from "../../lib/io/atomic.ts";
 import { openWeights } from "../../lib/io/weights_file.ts";
+import type { ReleasedDataset } from "../../lib/released/flags.ts";
 import { captionTexts } from "../../lib/text/captions.ts";
 import { clipBpe } from "../../lib/text/clip_bpe.ts";
 import { TokenTable } from "../../lib/text/token_table.ts";
 import { wordPiece } from "../../lib/text/wordpiece.ts";
 import { backboneHash } from "../../lib/vision/backbone_hash.ts";
-import { writeMiniCirr, writeMiniFashionIq } from "../data/mini.ts";
+import { writeMiniCirr, writeMiniFashionIq, writeMiniFolder } from "../data/mini.ts";
 import { TINY_BLIP2, TINY_CLIP } from "../models/tiny_checkpoints.ts";
 
 const FIELDS = {
@@ -24,13 +25,13 @@ const FIELDS = {
 /** Writes a data set below `folder` and its store at `folder/store`, as if `weights` had made it. Returns the store's path. */
 export async function writeTinyStore(
   folder: string,
-  dataset: "cirr" | "fashioniq",
+  dataset: ReleasedDataset,
   encoder: "blip2" | "clip",
   weights: string,
 ): Promise<string> {
   using file = await openWeights(weights);
   const root = `${folder}/${dataset}`, store = `${folder}/store`, fields = FIELDS[encoder];
-  await (dataset === "cirr" ? writeMiniCirr : writeMiniFashionIq)(root);
+  await { cirr: writeMiniCirr, fashioniq: writeMiniFashionIq, folder: writeMiniFolder }[dataset](root);
   const opened = await openDataset({ dataset, root });
   const images = opened.images.map(({ name }) => sha256Hex(name));
   using writer = await openFeatureWriter(store, {
@@ -40,7 +41,7 @@ export async function writeTinyStore(
       transform: "targetpad",
       dim: 64,
       targetRatio: 1.25,
-      convertRgbFirst: dataset === "fashioniq",
+      convertRgbFirst: opened.convertRgbFirst ?? false,
     },
     dtype: "f32",
     fields,

@@ -1,13 +1,13 @@
 /** Trains the released experiments on miniature data, from tiny checkpoints, in this process. */
 import { readJsonl } from "../../lib/io/jsonl.ts";
 import { openWeights } from "../../lib/io/weights_file.ts";
+import type { ReleasedDataset } from "../../lib/released/flags.ts";
 import type { StoredConfig } from "../../lib/train/config.ts";
 import { Progress } from "../../lib/train/progress.ts";
 import { openExperiment } from "../../tasks/experiments.ts";
 import { writeTinyBlip2, writeTinyClip } from "../models/tiny_checkpoints.ts";
 import { writeTinyStore } from "./tiny_store.ts";
 
-export type Dataset = "cirr" | "fashioniq";
 export type Arch = "blip2" | "clip";
 
 /** A folder with the stores and checkpoints that were asked for, each written once. */
@@ -31,7 +31,7 @@ export class TinyWorld implements AsyncDisposable {
   weights(arch: Arch): Promise<string> {
     return this.#once(`${arch}.pth`, arch === "blip2" ? writeTinyBlip2 : writeTinyClip);
   }
-  async store(dataset: Dataset, arch: Arch): Promise<string> {
+  async store(dataset: ReleasedDataset, arch: Arch): Promise<string> {
     const weights = await this.weights(arch);
     return `${await this.#once(
       `${dataset}-${arch}`,
@@ -41,12 +41,12 @@ export class TinyWorld implements AsyncDisposable {
 
   /** Trains `DATASET_ARCH_FRAME` for an epoch of two steps. Returns the run's folder. */
   async train(name: string, flags: StoredConfig = {}): Promise<string> {
-    const [dataset, arch] = name.split("_") as [Dataset, Arch];
+    const [dataset, arch] = name.split("_") as [ReleasedDataset, Arch];
     const experiment = await openExperiment(name);
     const config = experiment.configFrom({
       store: await this.store(dataset, arch),
       weights: await this.weights(arch),
-      batchSize: dataset === "cirr" ? 6 : 18,
+      batchSize: dataset === "fashioniq" ? 18 : 6,
       epochs: 1,
       ...flags,
     });

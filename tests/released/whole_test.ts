@@ -1,8 +1,9 @@
 /** Three experiments the whole way, each step a process with the permissions that it needs and no other. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { readCsv } from "../../lib/io/csv.ts";
+import type { ReleasedDataset } from "../../lib/released/flags.ts";
 import { path, run } from "../tasks/run_task.ts";
-import { type Arch, type Dataset, TinyWorld } from "./train_tiny.ts";
+import { type Arch, TinyWorld } from "./train_tiny.ts";
 
 /** Training from a store: no network, FFI, subprocess, npm package; of the environment only our own variables. */
 const PERMISSIONS = ["--no-npm", "--no-prompt", "--allow-read", "--allow-write", "--allow-env=CALA_*"];
@@ -50,7 +51,7 @@ const remains = (folder: string) =>
   Promise.all(REMAINS.map(async (name) => (await Deno.readFile(`${folder}/${name}`)).toBase64()));
 
 interface Whole {
-  readonly dataset: Dataset;
+  readonly dataset: ReleasedDataset;
   readonly arch: Arch;
   readonly frame: string;
   readonly flags?: readonly string[];

@@ -1,0 +1,58 @@
+/**
+ * Your own pictures and triplets, CLIP RN50x4, frame sum.
+ *
+ * Paper   none: the method of CaLa (SIGIR 2024) on a data set of your own
+ * Run     deno task train folder_clip_sum
+ * Needs   a feature store of a folder with triplets.json (deno task features) and RN50x4.pt; without them it says how
+ * Time    not measured
+ * Result  none
+ *
+ * `--baseline` trains without CaLa. Where queries have groups or categories, `--best-by` takes their metrics too.
+ */
+import {
+  calaHeads,
+  calaLoss,
+  checkEmbedsDim,
+  clipFlags,
+  clipFrom,
+  experiment,
+  openReleasedData,
+  openReleasedWeights,
+  paperLoss,
+  releasedOptimizer,
+  sumFrame,
+} from "../mod.ts";
+
+export default experiment(import.meta, clipFlags("folder", "sum"), {
+  data: (_, c) => openReleasedData(c),
+
+  model: async (_, c, data) => {
+    using weights = await openReleasedWeights(c, data);
+    const encoders = clipFrom(weights, { masksCaptionPadding: c.maskCaptionPadding });
+    const { embedDim } = encoders, tac = c.tacWeight > 0, hca = c.hcaWeight > 0;
+    checkEmbedsDim(c, embedDim);
+    return {
+      frame: sumFrame(encoders, { tac, hca, matchScale: c.matchingTemperature }),
+      heads: calaHeads({
+        embedDim,
+        featureDim: data.images.fields.map.shape[0], // channels
+        seed: c.seed,
+        tacScale: c.tacTemperature,
+        hcaScale: c.hcaTemperature,
+        hasSpatialTokens: c.spatialTokens,
+        hasLearnedToken: c.learnedClassToken,
+      }),
+    };
+  },
+
+  encode: ({ frame }, batch) => frame.encode(batch),
+
+  loss: ({ frame, heads }, encoded, c) =>
+    (c.loss === "paper" ? paperLoss : calaLoss)({
+      matching: frame.logits(encoded),
+      tac: c.tacWeight > 0 ? heads.tac(encoded) : undefined,
+      hca: c.hcaWeight > 0 ? heads.hca(encoded) : undefined,
+    }, c),
+
+  optimizer: ({ frame, heads }, c) => releasedOptimizer([...frame.paramGroups, ...heads.paramGroups], c),
+});

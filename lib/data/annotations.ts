@@ -1,4 +1,5 @@
 /** Annotation files: JSON in which every value knows its file, entry and key, so that an error can say where it is. */
+import { basename } from "node:path";
 import { DataError } from "../core/errors.ts";
 import { nearestName } from "../core/format.ts";
 import { isJsonObject, JsonKeyError, type JsonPath, keyPlaces, valuePlaces } from "../io/json_keys.ts";
@@ -21,8 +22,6 @@ export class AnnotationError extends DataError {
     this.name = "AnnotationError";
   }
 }
-
-const baseName = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
 
 /** `["splits", "val", 3, "group", 1]` as `"splits.val", entry 3, "group[1]"`. */
 function placeText(place: JsonPath): string {
@@ -50,7 +49,7 @@ export class AnnotationFile {
   #places?: ReadonlyMap<string, number>;
 
   private constructor(readonly path: string, readonly text: string, value: unknown) {
-    this.name = baseName(path);
+    this.name = basename(path);
     this.root = new Annotation(this, [], value);
   }
 
@@ -60,7 +59,7 @@ export class AnnotationFile {
    * @throws {DataError} If it is not there, not UTF-8, not JSON, or an object in it has a key twice.
    */
   static async read(path: string): Promise<AnnotationFile> {
-    const name = baseName(path);
+    const name = basename(path);
     const broken = (message: string, where = path, cause?: unknown) =>
       new DataError(`${name}: ${message}`, {
         where,

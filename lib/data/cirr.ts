@@ -87,13 +87,7 @@ export async function readCirr(
       const names = await readItems(galleryPath, (root) => root.values(), (at) => addPath(at, paths), report);
       const inGallery = new Set(names);
       const readOne = (at: Annotation) => {
-        const triplet = readTriplet(at, split);
-        if (inGallery.size > 0 && !inGallery.has(triplet.reference)) {
-          throw at.key("reference").error(
-            `is "${triplet.reference}", which is not among the ${names.length} images of ${files.gallery}`,
-            "are the two files of one split? get both anew",
-          );
-        }
+        const triplet = readTriplet(at, split, inGallery, files.gallery);
         pairIds.add(triplet.pairId, at.key("pairid"));
         return triplet;
       };
@@ -140,23 +134,50 @@ function addPath(at: Annotation, paths: Map<string, string>): string {
   return name;
 }
 
-function readTriplet(at: Annotation, split: SplitName): NamedTriplet & { pairId: number } {
+function readTriplet(
+  at: Annotation,
+  split: SplitName,
+  gallery: ReadonlySet<string>,
+  galleryFile: string,
+): NamedTriplet & { pairId: number } {
   const target = split === "test" ? at.optional("target_hard") : at.key("target_hard");
   const reference = at.key("reference").name(), targets = target ? [target.name()] : [];
-  const members = at.key("img_set").key("members"), inGroup = new UniqueIds();
-  const group = members.list({ length: GROUP_SIZE }).map((member) => {
-    inGroup.add(member.name(), member);
-    return member.name();
-  });
-  for (const [what, name] of [["reference", reference], ["target", targets[0] ?? reference]]) {
-    if (!group.includes(name)) throw members.error(`lacks the ${what}, "${name}"`);
+  if (gallery.size > 0 && !gallery.has(reference)) { // an empty one could not be read, which was reported
+    throw at.key("reference").error(
+      `is "${reference}", which is not among the ${gallery.size} images of ${galleryFile}`,
+      "are the two files of one split? get both anew",
+    );
   }
+  const members = at.key("img_set").key("members"), wanted = [reference, ...targets];
+  const group = split === "train" ? wholeGroup(members, wanted, gallery) : readGroup(members, wanted);
   return {
     at,
     reference,
     targets,
     captions: [at.key("caption").text()],
-    group,
+    ...group && { group },
     pairId: at.key("pairid").integer(),
   };
+}
+
+/** The six look-alikes. */
+function readGroup(members: Annotation, wanted: readonly string[]): string[] {
+  const ids = new UniqueIds();
+  const group = members.list({ length: GROUP_SIZE }).map((member) => {
+    ids.add(member.name(), member);
+    return member.name();
+  });
+  const lost = wanted.find((name) => !group.includes(name));
+  if (lost !== undefined) throw members.error(`lacks "${lost}", the reference or the target`);
+  return group;
+}
+
+/** In train, where nobody ranks a group, one that is not in order is no error: it is left out. */
+function wholeGroup(members: Annotation, wanted: readonly string[], gallery: ReadonlySet<string>) {
+  try {
+    const group = readGroup(members, wanted);
+    return group.every((name) => gallery.has(name)) ? group : undefined;
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+  }
 }

@@ -66,8 +66,7 @@ export async function readFolder(
   top.allowKeys(["name", "splits"]);
   const all = top.key("splits");
   all.allowKeys(SPLIT_NAMES);
-  const everyImage = async () =>
-    (await imagesBelow(images)).map((path) => relative(images, path).replaceAll("\\", "/"));
+  let found: readonly string[] | undefined; // all images of the folder, once they are wanted
   const read: Record<SplitName, NamedSplit> = { train: NO_SPLIT, val: NO_SPLIT, test: NO_SPLIT };
   const captionCounts = new Map<number, Annotation>();
   for (const [i, split] of splits.entries()) {
@@ -81,7 +80,8 @@ export async function readFolder(
       );
       read[split] = {
         triplets,
-        galleries: await readGalleries(at, everyImage, report),
+        galleries: readGalleries(at, report) ??
+          new Map([["", withNamed(found ??= await imagesBelow(images), triplets)]]),
         galleryFile: () => file.path,
       };
     }
@@ -96,12 +96,8 @@ export async function readFolder(
   };
 }
 
-/** One gallery for all queries, or one for each category; without either, every image of the folder. */
-async function readGalleries(
-  split: Annotation,
-  everyImage: () => Promise<string[]>,
-  report: Report,
-): Promise<Map<string, string[]>> {
+/** One gallery for all queries, or one for each category; nothing where the file lists none. */
+function readGalleries(split: Annotation, report: Report): Map<string, string[]> | undefined {
   const namesOf = (list: Annotation) => {
     const ids = new UniqueIds();
     return readEach(list.list(), (item) => {
@@ -112,8 +108,13 @@ async function readGalleries(
   const gallery = split.optional("gallery"), galleries = split.optional("galleries");
   if (gallery && galleries) throw split.error(`has both "gallery" and "galleries"`, "keep one of them");
   if (galleries) return new Map(galleries.values().map((list) => [list.lastKey, namesOf(list)]));
-  return new Map([["", gallery ? namesOf(gallery) : await everyImage()]]);
+  return gallery && new Map([["", namesOf(gallery)]]);
 }
+
+/** The images of the folder, and those that triplets name: what is not there is then a missing image. */
+const withNamed = (found: readonly string[], triplets: readonly NamedTriplet[]): string[] => [
+  ...new Set([...found, ...triplets.flatMap(({ targets, group = [] }) => [...targets, ...group])]),
+];
 
 function readTriplet(at: Annotation, split: SplitName, captionCounts: Map<number, Annotation>): NamedTriplet {
   at.allowKeys(["id", "reference", "target", "targets", "captions", "group", "category"]);
@@ -173,7 +174,7 @@ function readCaptions(at: Annotation, counts: Map<number, Annotation>): string[]
   return captions;
 }
 
-/** Image files in a folder and the folders in it, in the order of their paths. */
+/** The paths of image files below a folder, in order. */
 async function imagesBelow(folder: string): Promise<string[]> {
   const paths: string[] = [];
   const walk = async (at: string): Promise<void> => {
@@ -188,5 +189,5 @@ async function imagesBelow(folder: string): Promise<string[]> {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  return paths.sort();
+  return paths.map((path) => relative(folder, path).replaceAll("\\", "/")).sort();
 }

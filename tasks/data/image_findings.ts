@@ -1,7 +1,8 @@
 /** Which images have no file, or one that cannot be read, and which queries that costs. */
+import { basename, dirname, extname } from "node:path";
 import { formatCount } from "../../lib/core/format.ts";
 import { withGalleries } from "../../lib/data/fashioniq.ts";
-import { missingFiles } from "../../lib/data/image_files.ts";
+import { fileNames, missingFiles } from "../../lib/data/image_files.ts";
 import { imageNames, type NamedDataset, SPLIT_NAMES } from "../../lib/data/named.ts";
 import { checkFiles, hashFiles, type PoolOptions } from "./file_pool.ts";
 import type { Finding } from "./finding.ts";
@@ -39,7 +40,11 @@ export async function inspectImages(
       : "; nothing needs it";
     findings.push({ kind, isFatal, message: message + cost, path: pathOf(name), queries: affected });
   };
-  for (const name of missing) lose("missing image", name, `${pathOf(name)}: no such file`);
+  const alternatives = await otherNames([...missing].map(pathOf));
+  for (const name of missing) {
+    const other = alternatives.get(pathOf(name));
+    lose("missing image", name, `${pathOf(name)}: no such file${other ? `, but there is ${other}` : ""}`);
+  }
   const alike = new Map<string, string[]>();
   for (const [i, { problem, otherFormat, likeness }] of checks.entries()) {
     const name = there[i], path = pathOf(name);
@@ -84,4 +89,18 @@ function queriesOf({ splits }: NamedDataset): Map<string, string[]> {
     }
   }
   return queries;
+}
+
+/** For files that are not there: one beside it whose name differs in case or ending. */
+async function otherNames(paths: readonly string[]): Promise<Map<string, string>> {
+  const stemOf = (name: string) => name.slice(0, name.length - extname(name).length).toLowerCase();
+  const others = new Map<string, string>();
+  for (const [folder, members] of Map.groupBy(paths, dirname)) {
+    const byStem = new Map([...await fileNames(folder)].map((name) => [stemOf(name), name]));
+    for (const path of members) {
+      const other = byStem.get(stemOf(basename(path)));
+      if (other) others.set(path, other);
+    }
+  }
+  return others;
 }

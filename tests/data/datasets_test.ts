@@ -123,6 +123,11 @@ Deno.test("openFolder() reads several targets, groups, categories and ids", () =
     const { splits: { val, test } } = await openFolder(dir);
     assert.equal(val.gallery.length, 3 * MINI_IMAGES, "without a gallery, every image of the folder");
     assert.equal(test.triplets[0].target, null);
+    await Deno.remove(`${dir}/images/val/square red.png`);
+    assert.match(
+      (await failure(openFolder(dir))).message,
+      /^mini: 1 of 72 images have no file; queries .* of val$/,
+    );
   }));
 
 Deno.test("the folder may be the data set's or its parent, in each published layout", () =>
@@ -375,17 +380,25 @@ Deno.test("replay: ids and images that occur twice are named with both places", 
       /entry 9, "pairid" is \d+ a second time, the first is entry 4, "pairid"/,
     );
     await Deno.writeTextFile(train, text);
-    await edit<{ img_set: { members: string[] } }[]>(
-      train,
-      ([first]) => void (first.img_set.members[5] = first.img_set.members[4]),
+    const doubleMember = ([first]: { img_set: { members: string[] } }[]) => {
+      first.img_set.members[5] = first.img_set.members[4];
+    };
+    await edit(train, doubleMember);
+    const { triplets } = (await openCirr(dir)).splits.train;
+    assert.deepEqual(
+      triplets.map(({ group }) => group !== undefined),
+      triplets.map((_, k) => k > 0),
+      "unused",
     );
+    await Deno.writeTextFile(train, text);
+    const val = `${dir}/cirr/captions/cap.rc2.val.json`, valText = await Deno.readTextFile(val);
+    await edit(val, doubleMember);
     assert.match(
       (await failure(openCirr(dir))).message,
       /entry 0, "img_set\.members\[5\]" is ".*" a second time/,
     );
-    await Deno.writeTextFile(train, text);
-    const split = `${dir}/cirr/image_splits/split.rc2.dev.json`.replace("dev", "val"),
-      names = await Deno.readTextFile(split);
+    await Deno.writeTextFile(val, valText);
+    const split = `${dir}/cirr/image_splits/split.rc2.val.json`, names = await Deno.readTextFile(split);
     const [line] = names.split("\n").slice(1);
     await Deno.writeTextFile(split, names.replace("{", `{${line}`));
     const error = await failure(openCirr(dir));

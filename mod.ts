@@ -166,8 +166,7 @@ export {
 } from "./lib/released/flags.ts";
 export { openReleasedData, type StoreData, type StoreFlags } from "./lib/released/data.ts";
 export { releasedRows } from "./lib/released/rows.ts";
-export { openFirstStage } from "./lib/released/first_stage.ts";
-export { checkEmbedsDim, openReleasedWeights } from "./lib/released/weights.ts";
+export { checkEmbedsDim, openReleasedWeights, type WeightsFlags } from "./lib/released/weights.ts";
 export { combinerOptimizer, type OptimizerFlags, releasedOptimizer } from "./lib/released/optimizer.ts";
 export { type Experiment, experiment } from "./lib/train/experiment.ts";
 export type { ExperimentFunctions, Model, RunContext } from "./lib/train/session.ts";

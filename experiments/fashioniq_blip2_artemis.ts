@@ -26,8 +26,8 @@ import {
 export default experiment(import.meta, blip2Flags("fashioniq", "artemis"), {
   data: (_, c) => openReleasedData(c),
 
-  model: async (_, c, data) => {
-    using weights = await openReleasedWeights(c, data);
+  model: async (run, c, data) => {
+    using weights = await openReleasedWeights(run, c, data);
     const encoders = blip2From(weights, { train: c.encoder, masksCaptionPadding: c.maskCaptionPadding });
     const { embedDim } = encoders, tac = c.tacWeight > 0, hca = c.hcaWeight > 0;
     checkEmbedsDim(c, embedDim);

@@ -18,7 +18,6 @@ import {
   combinerOptimizer,
   crossEntropy,
   experiment,
-  openFirstStage,
   openReleasedData,
   openReleasedWeights,
 } from "../mod.ts";
@@ -26,8 +25,8 @@ import {
 export default experiment(import.meta, combinerFlags("fashioniq"), {
   data: (_, c) => openReleasedData(c),
 
-  model: async (_, c, data) => {
-    using weights = c.firstStage ? await openFirstStage(c.firstStage) : await openReleasedWeights(c, data);
+  model: async (run, c, data) => {
+    using weights = await openReleasedWeights(run, c, data);
     const encoders = clipFrom(weights);
     checkEmbedsDim(c, encoders.embedDim);
     const { seed, projectionDim, hiddenDim, matchingTemperature: matchScale } = c;

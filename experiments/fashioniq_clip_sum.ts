@@ -26,8 +26,8 @@ import {
 export default experiment(import.meta, clipFlags("fashioniq", "sum"), {
   data: (_, c) => openReleasedData(c),
 
-  model: async (_, c, data) => {
-    using weights = await openReleasedWeights(c, data);
+  model: async (run, c, data) => {
+    using weights = await openReleasedWeights(run, c, data);
     const encoders = clipFrom(weights, { masksCaptionPadding: c.maskCaptionPadding });
     const { embedDim } = encoders, tac = c.tacWeight > 0, hca = c.hcaWeight > 0;
     checkEmbedsDim(c, embedDim);

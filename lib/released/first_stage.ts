@@ -16,17 +16,22 @@ export async function openFirstStage(path: string): Promise<WeightsFile & Dispos
   const file = await openWeights(await fileOf(path.replace(/[/\\]+$/, "")));
   const keys = [...file.tensors.keys()];
   if (keys.includes("token_embedding.weight")) return file;
-  const below = new Map(
-    [...file.tensors].flatMap(([key, info]) =>
-      key.startsWith(PREFIX) ? [[key.slice(PREFIX.length), info]] : []
-    ),
-  );
-  if (below.size > 0) return { ...file, tensors: below, read: (key) => file.read(PREFIX + key) };
+  if (keys.some((key) => key.startsWith(PREFIX))) return below(file, PREFIX);
   file[Symbol.dispose]();
   throw new DataError(`${file.name}: holds no text encoder of CLIP`, {
     where: `${file.name}, keys such as ${keys.slice(0, 3).join(", ")}`,
     fix: "--first-stage names a run of clip_sum or clip_artemis, or its checkpoint",
   });
+}
+
+/** A file's tensors whose keys begin with `prefix`, without it. */
+export function below(file: WeightsFile & Disposable, prefix: string): WeightsFile & Disposable {
+  const tensors = new Map(
+    [...file.tensors].flatMap(([key, info]) =>
+      key.startsWith(prefix) ? [[key.slice(prefix.length), info]] : []
+    ),
+  );
+  return { ...file, tensors, read: (key) => file.read(prefix + key) };
 }
 
 async function fileOf(path: string): Promise<string> {

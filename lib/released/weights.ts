@@ -2,7 +2,9 @@
 import { ConfigError } from "../core/errors.ts";
 import { openWeights, type WeightsFile } from "../io/weights_file.ts";
 import { backboneHash } from "../vision/backbone_hash.ts";
+import type { RunContext } from "../train/session.ts";
 import type { StoreData } from "./data.ts";
+import { below, openFirstStage } from "./first_stage.ts";
 
 /** Where the published files are to be had, by name: their hosts change, their publishers do not. */
 const PUBLISHED = {
@@ -14,22 +16,33 @@ const PUBLISHED = {
 
 /** Where the backbone's keys begin. */
 const VISION = { blip2: "visual_encoder.", clip: "visual." };
+/** Where those of one copy of the encoder begin in a run's own checkpoint. */
+const OWN = { blip2: "multimodal.", clip: "clip." };
+
+/** What says where the weights are. */
+export interface WeightsFlags {
+  readonly weights: string;
+  readonly encoderArch: keyof typeof PUBLISHED;
+  readonly store: string;
+  /** The Combiner's first stage: its text encoder takes the published one's place. */
+  readonly firstStage?: string;
+}
 
 /**
- * Opens the checkpoint that `--weights` names.
+ * Opens the weights that a released experiment starts from: the published checkpoint that `--weights` names, or the first
+ * stage's. A run that is measured needs neither: it has its own.
  *
  * @param data The store's features must come from the same checkpoint, if its file holds the backbone too.
  * @throws {ConfigError} If there is no such file: says which published file is meant. If the features are of another.
  * @throws {DataError} If it is damaged or of a format that is not read.
  */
 export async function openReleasedWeights(
-  { weights, encoderArch, store }: {
-    readonly weights: string;
-    readonly encoderArch: keyof typeof PUBLISHED;
-    readonly store: string;
-  },
+  { checkpoint }: Pick<RunContext, "checkpoint">,
+  { weights, encoderArch, store, firstStage }: WeightsFlags,
   { backbone }: Pick<StoreData, "backbone">,
 ): Promise<WeightsFile & Disposable> {
+  if (checkpoint) return below(await openWeights(checkpoint), OWN[encoderArch]);
+  if (firstStage) return await openFirstStage(firstStage);
   try {
     await Deno.stat(weights);
   } catch (error) {

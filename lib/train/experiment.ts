@@ -124,8 +124,9 @@ export class Experiment {
     { checkpoint }: { checkpoint?: "last" | "best" } = {},
   ): Promise<RunResult> {
     using progress = new Progress();
-    const config = this.configFrom(manifest.config);
-    const { data, model, params } = await openModel(this.functions, config, contextOf(progress));
+    const config = this.configFrom(manifest.config), which = checkpoint ?? config.tableFrom;
+    const context = { ...contextOf(progress), checkpoint: `${path}/checkpoints/${which}.safetensors` };
+    const { data, model, params } = await openModel(this.functions, config, context);
     if (data.dataset.hash !== manifest.dataset.hash) {
       throw new DataError(
         `the data are not those of the run: ${data.dataset.hash.slice(0, 12)}, not ${
@@ -139,8 +140,8 @@ export class Experiment {
     using gpu: Gpu = await openDevice();
     using state = new State(gpu, [{ params: [...params.values()], isTrained: false }]);
     const checkpoints = new Checkpoints(`${path}/checkpoints`, params, state, manifest.configHash);
-    const { step } = await checkpoints.loadWeights(checkpoint ?? config.tableFrom);
-    progress.note(`${path}: ${checkpoint ?? config.tableFrom} checkpoint, step ${step}, on ${gpu.name}`);
+    const { step } = await checkpoints.loadWeights(which);
+    progress.note(`${path}: ${which} checkpoint, step ${step}, on ${gpu.name}`);
     using evaluator = new Evaluator(gpu, model.frame, state, data, config);
     const measured = await measure(evaluator, data, evaluator.kinds);
     return resultOf(path, data, measured, await readBefore(path));

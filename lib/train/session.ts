@@ -27,6 +27,8 @@ export interface Model {
 export interface RunContext {
   /** Folder of what can be made again: `CALA_CACHE`. */
   readonly cacheDir: string;
+  /** Where a run is measured, not trained: its checkpoint, whose values replace those that `model` gives. */
+  readonly checkpoint?: string;
   /** Says what takes long; the next line replaces it. */
   progress(text: string): void;
   /** Says what is worth keeping. */

@@ -148,7 +148,7 @@ Deno.test("a checkpoint that is missing is named with its publisher; it must be 
   const folder = await Deno.makeTempDir(), weights = `${folder}/blip2.pth`;
   await writeTinyBlip2(weights);
   await rejects(
-    openReleasedWeights({ weights, encoderArch: "blip2", store: "s" }, { backbone: "0123456789abcdef" }),
+    openReleasedWeights({}, { weights, encoderArch: "blip2", store: "s" }, { backbone: "0123456789abcdef" }),
     (error: ConfigError) => {
       strictEqual(error.message, `${weights}: the features of s come from another checkpoint`);
       strictEqual(error.where, "--weights, --store; the store's backbone is 0123456789ab");
@@ -157,7 +157,7 @@ Deno.test("a checkpoint that is missing is named with its publisher; it must be 
   );
   await Deno.remove(folder, { recursive: true });
   await rejects(
-    openReleasedWeights({ weights: "no/blip2.pth", encoderArch: "blip2", store: "s" }, { backbone: "" }),
+    openReleasedWeights({}, { weights: "no/blip2.pth", encoderArch: "blip2", store: "s" }, { backbone: "" }),
     (error: ConfigError) => {
       strictEqual(error.message, "no/blip2.pth: no such checkpoint");
       match(error.fix ?? "", /LAVIS.*pretrain_vitL/);

@@ -11,7 +11,7 @@ import type { Graph } from "./graph.ts";
 import { VisionWeights } from "./keys.ts";
 import { encodeModel, type OnnxProto, weightBytes, weightPieces } from "./onnx.ts";
 import { importVisionPackages } from "./packages.ts";
-import { openSession, resolveProvider, type VisionProvider } from "./runtime.ts";
+import { checkProvider, openSession, resolveProvider, type VisionProvider } from "./runtime.ts";
 
 /** Options of `openBackbone`. */
 export interface BackboneOptions {
@@ -68,10 +68,11 @@ export async function openBackbone(
   const model = visionModelOf(weights, arch, heads);
   const graph = model.graph(new VisionWeights(weights));
   const chosen = await resolveProvider(provider);
-  const hash = hashOfModel(weights, model);
   const { proto, runtime, libraryFolder } = await importVisionPackages({ cacheDir, onProgress });
+  checkProvider(runtime, chosen, libraryFolder);
+  const hash = hashOfModel(weights, model);
   const path = await written(graph, proto, `${arch}-${hash}`, { cacheDir, onProgress });
-  const session = await openSession(runtime, path, chosen, libraryFolder);
+  const session = await openSession(runtime, path, chosen);
   const { imageSize } = model, imageShape = [3, imageSize, imageSize];
   const dispose = () => session.dispose();
   return {

@@ -8,6 +8,7 @@
  */
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
+import process from "node:process";
 import { ConfigError } from "../core/errors.ts";
 import { sha256Hex, writeFileAtomic } from "../io/atomic.ts";
 import type { OnnxProto } from "./onnx.ts";
@@ -46,8 +47,8 @@ export async function importVisionPackages(options: PackagesOptions): Promise<Vi
       libraryFolder: join(
         folder,
         "node_modules/onnxruntime-node/bin/napi-v6",
-        Deno.build.os === "windows" ? "win32" : Deno.build.os,
-        Deno.build.arch === "aarch64" ? "arm64" : "x64",
+        process.platform,
+        process.arch,
       ),
     };
   } catch (cause) {
@@ -71,7 +72,6 @@ async function installed({ cacheDir, onProgress }: PackagesOptions): Promise<str
 
   const specifiers = Object.values(manifest.imports).map((specifier) => specifier.slice("npm:".length));
   const packages = specifiers.join(" and "), byHand = `(cd ${folder} && deno install --frozen)`;
-  onProgress?.(`installing ${packages} (113 MB, once) into ${folder}`);
   await Deno.mkdir(folder, { recursive: true });
   await writeFileAtomic(join(folder, "deno.json"), JSON.stringify(manifest, null, 2));
   await writeFileAtomic(join(folder, "deno.lock"), lockText);
@@ -84,6 +84,7 @@ async function installed({ cacheDir, onProgress }: PackagesOptions): Promise<str
       },
     );
   }
+  onProgress?.(`installing ${packages} (113 MB, once) into ${folder}`);
   const { success, stderr } = await new Deno.Command(deno, {
     args: ["install", "--frozen"],
     cwd: folder,

@@ -1,4 +1,6 @@
 /** Runs ONNX models by onnxruntime, on the provider that is asked for. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { ConfigError, GpuError } from "../core/errors.ts";
 import type { Shape } from "../core/shape.ts";
 import { openDevice } from "../gpu/device.ts";
@@ -15,7 +17,6 @@ export interface OnnxRuntime {
 interface RuntimeTensor {
   readonly data: ArrayBufferView;
   readonly dims: Shape;
-  dispose(): void;
 }
 
 interface RuntimeSession {
@@ -46,43 +47,58 @@ export async function resolveProvider(provider: VisionProvider): Promise<Exclude
   }
 }
 
+/** Libraries that a provider has outside onnxruntime's own. */
+const LIBRARIES: Partial<Record<VisionProvider, readonly string[]>> = {
+  cuda: ["libonnxruntime_providers_shared.so", "libonnxruntime_providers_cuda.so"],
+};
+
 /**
- * Opens a model.
- *
- * On the CPU the same model and images give the same bits, whatever the number of threads.
+ * Refuses a provider that cannot run here, before any work is done for it.
  *
  * @param libraryFolder Where onnxruntime looks for libraries that it does not bundle.
  * @throws {ConfigError} If this build of onnxruntime does not have the provider, or lacks its libraries.
+ */
+export function checkProvider(runtime: OnnxRuntime, provider: VisionProvider, libraryFolder: string): void {
+  const backends = runtime.listSupportedBackends().map(({ name }) => name);
+  if (!backends.includes(provider)) {
+    const { os, arch } = Deno.build;
+    throw new ConfigError(
+      `--vision-provider ${provider}: onnxruntime-node has no ${provider} on ${os} ${arch}`,
+      {
+        where: `it has ${backends.join(", ")}`,
+        fix: "use --vision-provider auto: any vendor's GPU by WebGPU, else the CPU",
+      },
+    );
+  }
+  const missing = LIBRARIES[provider]?.filter((name) => !existsSync(join(libraryFolder, name))) ?? [];
+  if (missing.length === 0) return;
+  throw new ConfigError(`--vision-provider ${provider}: ${missing.join(" and ")} not found`, {
+    where: libraryFolder,
+    fix:
+      "put them there, from the CUDA 12 build of the same version of onnxruntime; CUDA 12 and cuDNN 9 must be " +
+      "installed. Or use --vision-provider webgpu, which needs only the GPU's driver",
+  });
+}
+
+/**
+ * Opens a model. On the CPU the same model and images give the same bits.
+ *
+ * @throws {ConfigError} If the provider cannot be started, for want of a GPU for example.
  */
 export async function openSession(
   runtime: OnnxRuntime,
   path: string,
   provider: Exclude<VisionProvider, "auto">,
-  libraryFolder: string,
 ): Promise<Session> {
-  const backends = runtime.listSupportedBackends(), backend = backends.find(({ name }) => name === provider);
-  if (!backend) {
-    const { os, arch } = Deno.build;
-    throw new ConfigError(
-      `--vision-provider ${provider}: onnxruntime-node has no ${provider} on ${os} ${arch}`,
-      {
-        where: `it has ${backends.map(({ name }) => name).join(", ")}`,
-        fix: "use --vision-provider auto: any vendor's GPU by WebGPU, else the CPU",
-      },
-    );
-  }
   const session = await runtime.InferenceSession.create(path, {
     executionProviders: [provider],
     graphOptimizationLevel: "all",
     executionMode: "sequential",
     logSeverityLevel: 3, // errors only
   }).catch((cause) => {
-    throw new ConfigError(`--vision-provider ${provider} cannot be used`, {
+    throw new ConfigError(`--vision-provider ${provider} cannot be started`, {
       where: String(cause instanceof Error ? cause.message : cause).split("\n", 1)[0],
-      fix: backend.bundled
-        ? "use --vision-provider cpu"
-        : `put its libraries, of onnxruntime's own build of this version, into ${libraryFolder}, and what they ` +
-          "need on the system; or use --vision-provider webgpu, which needs only the GPU's driver",
+      fix: provider === "cpu" ? undefined : "use --vision-provider cpu",
       cause,
     });
   });

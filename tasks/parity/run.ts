@@ -1,5 +1,5 @@
 /** The table of operations that can be compared with PyTorch, and the run of one case. */
-import { ConfigError } from "../../lib/core/errors.ts";
+import { ConfigError, isUserError } from "../../lib/core/errors.ts";
 import type { Gpu } from "../../lib/gpu/device.ts";
 import { attention } from "./attention.ts";
 import { cala } from "./cala.ts";
@@ -50,7 +50,9 @@ export async function runCase(
     const verdict = compare(oracle, await runner(gpu, oracle));
     return { name, op, status: verdict.isOk ? "ok" : "FAIL", verdict };
   } catch (error) {
-    const problems = [error instanceof Error ? error.message : String(error)];
+    const problems = isUserError(error)
+      ? [error.message, error.where ?? "", error.fix ?? ""].filter(Boolean)
+      : [error instanceof Error ? error.message : String(error)];
     return {
       name,
       op,

@@ -85,7 +85,8 @@ function chain(attention: MultiheadAttention, from: Tensor, to: Tensor): Tensor 
   let o = to;
   for (let i = 1; i <= APPLICATIONS; i++) {
     const asked = i === APPLICATIONS ? slice(query, 1, 0, 1) : query;
-    o = attention.attend(asked, project.key(o), project.value(o));
+    const { key, value } = project.keyValue(o);
+    o = attention.attend(asked, key, value);
   }
   const [B, , D] = o.shape;
   return reshape(o, [B, D]);

@@ -2,9 +2,9 @@
 import type { Random } from "../core/random.ts";
 import type { LinearInit } from "../nn/init.ts";
 import { LayerNorm } from "../nn/layer_norm.ts";
-import { Linear } from "../nn/linear.ts";
+import { Linear, projectApart, projectTogether } from "../nn/linear.ts";
 import { params } from "../nn/module.ts";
-import { attention } from "../ops/attention.ts";
+import { attention, isOneLaunch } from "../ops/attention.ts";
 import { dropout } from "../ops/dropout.ts";
 import { add } from "../ops/elementwise.ts";
 import { concat, expand, slice } from "../ops/movement.ts";
@@ -71,12 +71,15 @@ export class BertAttention {
    * @param mask 1 for keys that are seen, 0 for hidden ones: `[B, Lk]`.
    */
   forward(x: Tensor, states: Tensor, mask?: Tensor): Tensor {
-    const asked = this.self.query.forward(x);
-    const query = x.shape[0] === states.shape[0]
-      ? asked
-      : expand(asked, [states.shape[0], ...asked.shape.slice(1)]);
-    const key = this.self.key.forward(states), value = this.self.value.forward(states);
-    const context = attention(query, key, value, { heads: this.numHeads, mask, dropout: this.dropout });
+    const { query: q, key: k, value: v } = this.self, { numHeads: heads, dropout } = this;
+    const [, Lq, D] = x.shape, [B, Lk] = states.shape;
+    // One product for several projections pays where attention then reads its parts in place.
+    const project = isOneLaunch({ Lq, Lk, D }, { heads, dropout }) ? projectTogether : projectApart;
+    const [asked, key, value] = x === states
+      ? project(x, [q, k, v])
+      : [q.forward(x), ...project(states, [k, v])];
+    const query = x.shape[0] === B ? asked : expand(asked, [B, ...asked.shape.slice(1)]);
+    const context = attention(query, key, value, { heads, mask, dropout });
     return this.output.forward(context, x);
   }
 }

@@ -6,11 +6,10 @@ import { type Param, param, type Tensor } from "../tensor/tensor.ts";
 import { xavierUniform } from "./init.ts";
 import { Linear } from "./linear.ts";
 
-/** The three input projections of one attention: each `[B, L, D]` to `[B, L, D]`. */
+/** The input projections of one attention: each `[B, L, D]` to `[B, L, D]`. Keys and values come from one product. */
 export interface Projections {
   query(x: Tensor): Tensor;
-  key(x: Tensor): Tensor;
-  value(x: Tensor): Tensor;
+  keyValue(x: Tensor): { readonly key: Tensor; readonly value: Tensor };
 }
 
 /**
@@ -39,13 +38,20 @@ export class MultiheadAttention {
 
   /** The parts of the packed projection; cut once, however often they are applied. */
   projections(): Projections {
-    const part = (index: number) => {
-      const start = index * this.embedDim, end = start + this.embedDim;
+    const D = this.embedDim;
+    const part = (start: number, end: number) => {
       const weight = slice(this.in_proj_weight, 0, start, end),
         bias = slice(this.in_proj_bias, 0, start, end);
       return (x: Tensor) => linear(x, weight, bias);
     };
-    return { query: part(0), key: part(1), value: part(2) };
+    const keyValue = part(D, 3 * D);
+    return {
+      query: part(0, D),
+      keyValue: (x) => {
+        const packed = keyValue(x);
+        return { key: slice(packed, -1, 0, D), value: slice(packed, -1, D, 2 * D) };
+      },
+    };
   }
 
   /** Attention of projected sequences, and the output projection: `[B, Lq, D]`, `[B, Lk, D]` twice, to `[B, Lq, D]`. */
@@ -53,10 +59,10 @@ export class MultiheadAttention {
     return this.out_proj.forward(attention(query, key, value, { heads: this.numHeads }));
   }
 
-  /** `[B, Lq, D]`, `[B, Lk, D]` twice, to `[B, Lq, D]`. */
-  forward(query: Tensor, key: Tensor, value: Tensor): Tensor {
-    const project = this.projections();
-    return this.attend(project.query(query), project.key(key), project.value(value));
+  /** `query [B, Lq, D]` asks, `states [B, Lk, D]` are keys and values: `[B, Lq, D]`. */
+  forward(query: Tensor, states: Tensor): Tensor {
+    const project = this.projections(), { key, value } = project.keyValue(states);
+    return this.attend(project.query(query), key, value);
   }
 
   /** A sequence with itself, in one packed projection. `causal`: a position sees itself and what stands before it. */

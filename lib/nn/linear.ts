@@ -1,5 +1,6 @@
 import type { Random } from "../core/random.ts";
 import { type Activation, linear } from "../ops/linear.ts";
+import { concat, slice } from "../ops/movement.ts";
 import { type Param, param, type Tensor } from "../tensor/tensor.ts";
 import { type LinearInit, torchLinear } from "./init.ts";
 
@@ -37,3 +38,16 @@ export class Linear {
     return linear(x, this.weight, this.bias, { activation });
   }
 }
+
+/** What several layers make of one input, from one product: `[..., in]` to `[..., out]` each. */
+export function projectTogether(x: Tensor, layers: readonly Linear[]): Tensor[] {
+  const weight = concat(layers.map((layer) => layer.weight), 0),
+    bias = concat(layers.map((layer) => layer.bias), 0);
+  const y = linear(x, weight, bias);
+  let end = 0;
+  return layers.map((layer) => slice(y, -1, end, end += layer.bias.shape[0]));
+}
+
+/** The same from a product each. */
+export const projectApart = (x: Tensor, layers: readonly Linear[]): Tensor[] =>
+  layers.map((layer) => layer.forward(x));

@@ -223,10 +223,27 @@ function starts(xs: readonly Tensor[], axis: number): number[] {
   let next = 0;
   return xs.map((x) => (next += x.shape[axis]) - x.shape[axis]);
 }
-/** Joins one or more tensors along an axis. @throws {ShapeError} */
+/** Joins one or more tensors along an axis. Neighbouring slices of one tensor are its part: no copy. @throws {ShapeError} */
 export function concat(xs: readonly Tensor[], axis: number): Tensor {
   if (xs.length === 0) throw new ShapeError("concat: expected at least one tensor, got none");
-  return xs.length === 1 ? xs[0] : apply(concatOp, xs, { axis: axisOf(axis, xs[0].shape.length) });
+  if (xs.length === 1) return xs[0];
+  const a = axisOf(axis, xs[0].shape.length);
+  return joined(xs, a) ?? apply(concatOp, xs, { axis: a });
+}
+
+/** The part of a tensor that slices of it make together, one behind the other; undefined if they are none. */
+export function joined(xs: readonly Tensor[], axis: number): Tensor | undefined {
+  const slices = xs.flatMap(({ source }) =>
+    source.kind === "op" && source.node.op === sliceOp as OpDef<unknown>
+      ? [{ of: source.node.inputs[0], ...source.node.attrs as SliceAttrs }]
+      : []
+  );
+  const [first] = slices, last = slices.at(-1);
+  const fits = slices.length === xs.length &&
+    slices.every((s, i) =>
+      s.of === first.of && s.axis === axis && (i === 0 || s.start === slices[i - 1].end)
+    );
+  return fits && last ? slice(first.of, axis, first.start, last.end) : undefined;
 }
 
 export const expandOp = defineOp<Shape>({

@@ -9,7 +9,7 @@ import { l2Normalize } from "../../lib/ops/l2_normalize.ts";
 import { layerNorm } from "../../lib/ops/layer_norm.ts";
 import { linear } from "../../lib/ops/linear.ts";
 import { matmul } from "../../lib/ops/matmul.ts";
-import { concat, permute } from "../../lib/ops/movement.ts";
+import { concat, permute, slice } from "../../lib/ops/movement.ts";
 import { sum } from "../../lib/ops/reduce.ts";
 import { softmax } from "../../lib/ops/softmax.ts";
 import { constant, type Tensor } from "../../lib/tensor/tensor.ts";
@@ -135,7 +135,18 @@ function attentionCase(B: number, L: number, D: number, heads: number): KernelCa
   return {
     kernel: "attention",
     shape: [B, heads, L, L, W],
-    build: () => attention(constant(shape, q()), constant(shape, k()), constant(shape, v()), { heads }),
+    build: () => {
+      // As one projection gives them: row by row side by side.
+      const rows = Array.from(
+        { length: B * L },
+        (_, r) => [q, k, v].map((x) => x().subarray(r * D, (r + 1) * D)),
+      );
+      const packed = new Float32Array(3 * B * L * D);
+      rows.flat().forEach((part, i) => packed.set(part, i * D));
+      const all = constant([B, L, 3 * D], packed);
+      const part = (i: number) => slice(all, -1, i * D, (i + 1) * D);
+      return attention(part(0), part(1), part(2), { heads });
+    },
     at: (i) => {
       const d = i % D, first = i - i % (L * D), head = d - d % W, row = Math.floor(i / D) * D + head;
       const scores = Array.from(

@@ -30,10 +30,10 @@ export const attention = {
       module,
       forward({ query, key, value }) {
         const project = module.projections();
-        const q = project.query(query), k = project.key(key);
+        const q = project.query(query), k = project.keyValue(key).key, v = project.keyValue(value).value;
         const scores = headScores(q, k, { heads: numHeads, scale: 1 / Math.sqrt(embedDim / numHeads) });
         const attn_weights = mean(softmax(scores), { axis: 1 }); // PyTorch averages over the heads
-        return { out: { attn_output: module.attend(q, k, project.value(value)), attn_weights } };
+        return { out: { attn_output: module.attend(q, k, v), attn_weights } };
       },
     };
   }),

@@ -149,7 +149,7 @@ Deno.test("TAC's gradients are those of the whole", async () => {
   const tac = new Tac({ embedDim: D, random });
   const chain = (mha: typeof tac.reference_as_query_attention, from: Tensor, to: Tensor) => {
     let o = to;
-    for (let i = 0; i < 4; i++) o = mha.forward(from, o, o);
+    for (let i = 0; i < 4; i++) o = mha.forward(from, o);
     return reshape(slice(o, 1, 0, 1), [B, D]);
   };
   await compareWays(tac, {

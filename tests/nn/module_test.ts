@@ -117,7 +117,7 @@ Deno.test("selfAttention() is attention of a sequence with itself, causal or not
   const x = { shape: [B, L, D], data: random.normal(B * L * D) };
   const y = await evaluate(gpu, (t) => ({
     packed: mha.selfAttention(t.x),
-    separate: mha.forward(t.x, t.x, t.x),
+    separate: mha.forward(t.x, t.x),
     causal: mha.selfAttention(t.x, { causal: true }),
   }), { x });
   for (let i = 0; i < y.packed.data.length; i++) {

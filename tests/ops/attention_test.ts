@@ -83,8 +83,8 @@ const opsOf = (Lq: number, Lk: number, D: number, options: AttentionOptions, isT
 
 Deno.test("attention() is one node where the kernel fits, else its parts", () => {
   const parts = ["headScores", "softmax", "headValues"];
-  assert.deepEqual(opsOf(14, 14, 64, { heads: 4 }), ["attention"]);
-  assert.deepEqual(opsOf(14, 14, 64, { heads: 4, dropout: 0.1 }), ["attention"]); // not training
+  assert.deepEqual(opsOf(14, 14, 64, { heads: 4 }), ["concat", "attention"]);
+  assert.deepEqual(opsOf(14, 14, 64, { heads: 4, dropout: 0.1 }), ["concat", "attention"]); // not training
   assert.deepEqual(opsOf(14, 14, 64, { heads: 4, fused: false }), parts);
   assert.deepEqual(opsOf(4, 33, 64, { heads: 4 }), parts);
   assert.deepEqual(opsOf(33, 4, 64, { heads: 4 }), parts);

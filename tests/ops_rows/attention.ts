@@ -1,5 +1,6 @@
 /** Rows of `lib/ops/attention.ts`: the fused kernels. The composition is compared with them in `tests/ops/attention_test.ts`. */
 import { attention, attentionGradOp } from "../../lib/ops/attention.ts";
+import { concat } from "../../lib/ops/movement.ts";
 import { apply } from "../../lib/tensor/op.ts";
 import { type Case, type Fill, type Input, type Row, row, type Values } from "../ops_harness.ts";
 
@@ -118,7 +119,10 @@ export const attentionRows: { attention: Row; attentionGrad: Row } = {
   attentionGrad: row<Options>({
     // dq; dk and dv are checked with attention. Here p need not sum to 1.
     op: ([q, k, v, stats, dy, mask], options) =>
-      apply(attentionGradOp, mask ? [q, k, v, stats, dy, mask] : [q, k, v, stats, dy], options),
+      apply(attentionGradOp, [q, concat([k, v], 2), stats, dy, ...mask ? [mask] : []], {
+        ...options,
+        isSelf: false,
+      }),
     reference: (inputs, options) => gradientOfQ(inputs, options, (v) => v),
     magnitude: (inputs, options) => gradientOfQ(inputs, options, Math.abs),
     forward: 64, // exp of scores up to ten

@@ -130,7 +130,8 @@ export function transpose(x: Tensor, axis0: number, axis1: number): Tensor {
   return permute(x, x.shape.map((_, i) => i === a ? b : i === b ? a : i));
 }
 
-interface SliceAttrs {
+/** Attributes of a slice: elements `start` to `end - 1` of an axis. */
+export interface SliceAttrs {
   readonly axis: number;
   readonly start: number;
   readonly end: number;

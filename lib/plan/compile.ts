@@ -63,6 +63,7 @@ export async function compile(
   const { outputs, results, lowered } = traceAndLower(fn, specs, {
     ...options,
     noReuse,
+    areAdjacent: (params) => state?.areAdjacent(params) ?? false,
     target: { deviceClass: gpu.deviceClass, subgroupLanes: gpu.subgroupLanes },
   });
   const own = state ? undefined : new State(gpu, [{ params: [...lowered.params], isTrained: false }]);

@@ -6,14 +6,14 @@ import { type Effect, reachable, type Trace } from "../tensor/trace.ts";
 import type { Param, Tensor, TensorData } from "../tensor/tensor.ts";
 import { foldSums } from "./fuse.ts";
 import { planMemory } from "./memory.ts";
+import { findStateViews, type StatePlace } from "./state_views.ts";
 
 /** Where the bytes of a value are. */
 export type Place =
   | { readonly kind: "slab"; readonly slab: number }
   | { readonly kind: "input"; readonly name: string }
   | { readonly kind: "constant"; readonly index: number }
-  | { readonly kind: "param"; readonly param: Param }
-  | { readonly kind: "grad"; readonly param: Param }
+  | StatePlace
   | { readonly kind: "shard"; readonly buffer: ShardBuffer; readonly shard: number };
 type ShardBuffer = Extract<Tensor["source"], { kind: "shard" }>["buffer"];
 
@@ -52,6 +52,8 @@ export interface LowerOptions {
   readonly fused?: boolean;
   /** What the launches may rely on. */
   readonly target?: Target;
+  /** Whether parameters lie one behind the other in the state; as default none do. */
+  readonly areAdjacent?: (params: readonly Param[]) => boolean;
 }
 
 /**
@@ -62,12 +64,14 @@ export interface LowerOptions {
 export function lower(
   trace: Pick<Trace<unknown>, "effects">,
   roots: readonly Tensor[],
-  { noReuse = false, fused = true, target = anyDevice }: LowerOptions = {},
+  { noReuse = false, fused = true, target = anyDevice, areAdjacent = () => false }: LowerOptions = {},
 ): Lowered {
-  const assigns = trace.effects.flatMap((e) => e.kind === "assign" ? [e] : []);
+  const allAssigns = trace.effects.flatMap((e) => e.kind === "assign" ? [e] : []);
   const effectNodes = trace.effects.flatMap((e) => e.kind === "node" ? [e.node] : []);
-  const kept = [...roots, ...assigns.map((e) => e.value)];
-  const traced = reachable(kept, effectNodes), nodes = fused ? foldSums(traced, kept) : traced;
+  const kept = [...roots, ...allAssigns.map((e) => e.value)];
+  const traced = reachable(kept, effectNodes);
+  const views = findStateViews(fused ? foldSums(traced, kept) : traced, allAssigns, roots, areAdjacent);
+  const { nodes, assigns } = views;
   const effects = new Set(effectNodes);
   // Gradients must be in place before the first node that works on the shards.
   const firstEffect = nodes.findIndex((node) => effects.has(node));
@@ -80,7 +84,7 @@ export function lower(
   const inputs = new Map<string, Tensor>();
   const constants: TensorData[] = [];
   const constantIndex = new Map<Tensor, number>();
-  const params = new Set<Param>();
+  const params = new Set(views.params);
   const meet = (tensor: Tensor) => {
     const t = storageOf(tensor);
     if (t.source.kind === "input") {
@@ -115,7 +119,7 @@ export function lower(
     touch(root, nodes.length);
   }
 
-  const values = [...first.keys()].filter((t) => !placed.has(t));
+  const values = [...first.keys()].filter((t) => !placed.has(t) && !views.places.has(t));
   const intervals = values.map((t) => ({
     bytes: bytesOf(t),
     first: noReuse ? 0 : first.get(t) ?? 0,
@@ -151,14 +155,15 @@ export function lower(
       case "constant":
         return { kind: "constant", index: constantIndex.get(t) ?? -1 };
       case "param":
-        return { kind: "param", param: t as Param };
+        return { kind: "param", param: t as Param, offset: 0 };
       case "gradient":
-        return { kind: "grad", param: source.param };
+        return { kind: "grad", param: source.param, offset: 0 };
       case "shard":
         return { kind: "shard", buffer: source.buffer, shard: source.shard };
       case "op": {
-        const param = placed.get(t);
-        if (param) return { kind: "grad", param };
+        const view = views.places.get(t), param = placed.get(t);
+        if (view) return view;
+        if (param) return { kind: "grad", param, offset: 0 };
         const slab = slabOf.get(t);
         if (slab === undefined) {
           throw new GpuError(`${source.node.op.name} ${showShape(t.shape)} has no place in this plan`);

@@ -128,8 +128,10 @@ export class Plan {
       case "constant":
         return { buffer: this.#constants[place.index], offset: 0, bytes };
       case "param":
-      case "grad":
-        return { ...this.state.rangeOf(place.param, place.kind), bytes };
+      case "grad": {
+        const { buffer, offset } = this.state.rangeOf(place.param, place.kind);
+        return { buffer, offset: offset + place.offset, bytes };
+      }
       case "shard":
         return this.state.shardRange(place.buffer, place.shard);
     }

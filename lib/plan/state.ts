@@ -1,6 +1,6 @@
 /** Parameters, gradients and moments on the GPU: the one owner of what outlives a plan. */
 import { ConfigError, DataError, ShapeError } from "../core/errors.ts";
-import { showShape, sizeOf } from "../core/shape.ts";
+import { bytesOf, showShape, sizeOf } from "../core/shape.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type BufferRange, readBuffers } from "../gpu/readback.ts";
 import { layoutShards } from "../gpu/shard.ts";
@@ -45,14 +45,18 @@ export class State {
     this.#gpu = gpu;
     this.groups = groups;
     groups.forEach(({ params, isTrained }, group) => {
-      const layout = layoutShards(params.map((p) => 4 * sizeOf(p.shape)), gpu.bindingLimit);
+      // Matrices first, then vectors: so the weights of neighbouring layers lie side by side, and so do their biases.
+      const order = params.toSorted((a, b) => b.shape.length - a.shape.length);
+      const layout = layoutShards(order.map((p) => 4 * sizeOf(p.shape)), gpu.bindingLimit);
       const base = this.#shards.length;
-      params.forEach((param, i) => {
-        if (this.#places.has(param)) {
+      const places = new Map(order.map((param, i) => [param, layout.places[i]]));
+      for (const param of params) {
+        const place = places.get(param);
+        if (this.#places.has(param) || !place) {
           throw new ConfigError(`parameter "${param.source.name}" is in two groups`);
         }
-        this.#places.set(param, { shard: base + layout.places[i].shard, offset: layout.places[i].offset });
-      });
+        this.#places.set(param, { shard: base + place.shard, offset: place.offset });
+      }
       for (const bytes of layout.shards) {
         const buffers: Shard["buffers"] = {};
         for (const name of (isTrained ? ["param", "grad", "m", "v"] : ["param"]) as ShardBuffer[]) {
@@ -77,6 +81,16 @@ export class State {
   /** Whether the parameter lives here. */
   has(param: Param): boolean {
     return this.#places.has(param);
+  }
+
+  /** True if the parameters lie one behind the other, without gaps: then a binding can show them as one. */
+  areAdjacent(params: readonly Param[]): boolean {
+    return params.every((param, i) => {
+      const place = this.#places.get(param), before = params[i - 1];
+      if (i === 0 || !place) return place !== undefined;
+      const last = this.#places.get(before);
+      return last?.shard === place.shard && last.offset + bytesOf(before) === place.offset;
+    });
   }
 
   /** All parameters, group by group. */

@@ -67,7 +67,7 @@ export function reportPage(report: Report): string {
         <meta http-equiv="Content-Security-Policy"
           content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
         <title>${title}</title>
-        <style>${new Html(css)}:root{--side:min(${thumbnails.side}px,5.5rem)}</style>
+        <style>${new Html(css)}:root{--side:min(${thumbnails.side}px,5rem)}</style>
       </head>
       <body>
     <a class="skip" href="#main">Skip to the results</a>

@@ -1,9 +1,9 @@
 /** The dataset doctor: what a data set holds, what is wrong with it, and whether it can be trained on. */
 import { parseCommand, printJson, runCommand } from "../lib/core/command.ts";
-import { DataError } from "../lib/core/errors.ts";
+import { ConfigError, DataError } from "../lib/core/errors.ts";
 import { flag } from "../lib/core/flags.ts";
 import { formatCount } from "../lib/core/format.ts";
-import { DATASET_KINDS, type DatasetKind, guessDataset } from "../lib/data/open.ts";
+import { DATASET_KINDS, type DatasetKind, kindsIn } from "../lib/data/open.ts";
 import { Progress } from "../lib/train/progress.ts";
 import { captionFindings, publishedFindings, readAll, sharedImages } from "./data/annotation_findings.ts";
 import { lengthFindings, textLengths } from "./data/caption_lengths.ts";
@@ -35,12 +35,20 @@ training could not run on it as it is.`,
   positionals: { usage: "DIR", min: 1, max: 1 },
 };
 
+/** The kind that was asked for, or the one that is there. */
 async function kindOf(root: string, asked: string): Promise<DatasetKind> {
-  const kind = DATASET_KINDS.find((kind) => kind === asked) ?? await guessDataset(root);
-  if (kind) return kind;
-  throw new DataError(`no data set in ${root}`, {
-    where: "looked for triplets.json, captions/cap.dress.*.json and cirr/captions/cap.rc2.*.json",
-    fix: "name the data set's folder; the README and docs/data.md show what is in it",
+  const named = DATASET_KINDS.find((kind) => kind === asked);
+  if (named) return named;
+  const [kind, ...others] = await kindsIn(root);
+  if (kind === undefined) {
+    throw new DataError(`no data set in ${root}`, {
+      where: "looked for triplets.json, captions/cap.dress.*.json and cirr/captions/cap.rc2.*.json",
+      fix: "name the data set's folder; the README and docs/data.md show what is in it",
+    });
+  }
+  if (others.length === 0) return kind;
+  throw new ConfigError(`${root} holds several data sets: ${[kind, ...others].join(", ")}`, {
+    fix: `pass --dataset ${kind}`,
   });
 }
 

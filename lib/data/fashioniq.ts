@@ -64,10 +64,11 @@ export function withGalleries(named: NamedDataset, gallery: FashionIqOptions["ga
     const isWhole = split !== "train" &&
       (gallery !== "union" || triplets.every(({ targets }) => targets.length === 0));
     if (isWhole) return named.splits[split];
-    const used = new Set(triplets.flatMap(({ reference, targets }) => [reference, ...targets]));
-    const chosen = [...galleries].map(([category, names]) =>
-      [category, names.filter((name) => used.has(name))] as const
-    );
+    const chosen = [...galleries].map(([category, names]) => {
+      const own = triplets.filter((triplet) => triplet.category === category);
+      const used = new Set(own.flatMap(({ reference, targets }) => [reference, ...targets]));
+      return [category, names.filter((name) => used.has(name))] as const;
+    });
     return { ...named.splits[split], galleries: new Map(chosen) };
   };
   return {

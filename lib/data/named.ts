@@ -1,4 +1,5 @@
 /** A data set as its annotations have it, by names; and the `Dataset` that it becomes, by positions. */
+import { resolve } from "node:path";
 import { DataError } from "../core/errors.ts";
 import type { OnProgress } from "../core/progress.ts";
 import { sha256Hex } from "../io/atomic.ts";
@@ -134,7 +135,9 @@ export async function toDataset(named: NamedDataset, options: OpenOptions = {}):
   const { name, pathOf, gallery, convertRgbFirst, keepsReference } = named;
   return {
     name,
-    images: images.map((image) => annotationsOnly ? { name: image } : { name: image, path: pathOf(image) }),
+    images: images.map((image) =>
+      annotationsOnly ? { name: image } : { name: image, path: resolve(pathOf(image)) }
+    ),
     splits,
     hash: sha256Hex(JSON.stringify([name, images, splits])),
     ...gallery !== undefined && { gallery },

@@ -42,9 +42,12 @@ export function readDataset(
   return read(root, options, report);
 }
 
-/** Which kind of data set a folder holds, as its file names tell. */
-export async function guessDataset(root: string): Promise<DatasetKind | undefined> {
-  if (await isDataFolder(root)) return "folder";
-  if (await findCirr(root)) return "cirr";
-  if (await findFashionIq(root)) return "fashioniq";
+/** Which kinds of data sets a folder holds, as its file names tell. */
+export async function kindsIn(root: string): Promise<DatasetKind[]> {
+  const isThere = {
+    fashioniq: await findFashionIq(root) !== undefined,
+    cirr: await findCirr(root) !== undefined,
+    folder: await isDataFolder(root),
+  };
+  return DATASET_KINDS.filter((kind) => isThere[kind]);
 }

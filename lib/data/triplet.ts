@@ -45,7 +45,7 @@ export type SplitName = "train" | "val" | "test";
 export interface DatasetImage {
   /** Unique within the data set. */
   readonly name: string;
-  /** Its file, where it has one. */
+  /** Its file, where it has one: the absolute path. */
   readonly path?: string;
   /** What it shows, for a reader; the name where it is missing. */
   readonly label?: string;

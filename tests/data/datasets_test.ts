@@ -4,7 +4,7 @@ import { AnnotationError } from "../../lib/data/annotations.ts";
 import { openCirr } from "../../lib/data/cirr.ts";
 import { openFashionIq } from "../../lib/data/fashioniq.ts";
 import { openFolder } from "../../lib/data/folder.ts";
-import { guessDataset, openDataset } from "../../lib/data/open.ts";
+import { kindsIn, openDataset } from "../../lib/data/open.ts";
 import type { Dataset } from "../../lib/data/triplet.ts";
 import { withFolder } from "../tasks/run_task.ts";
 import { MINI_IMAGES, MINI_TRIPLETS, writeMiniCirr, writeMiniFashionIq, writeMiniFolder } from "./mini.ts";
@@ -62,6 +62,8 @@ Deno.test("openFashionIq() ranks among candidates and targets on request, and al
       original.splits.train,
       (await openFashionIq(dir, { gallery: "union", splits: ["train"] })).splits.train,
     );
+    const { toptee = [], shirt = [] } = original.splits.train.galleries ?? {};
+    assert.deepEqual([toptee.length, shirt.length], [20, 20], "a shirt's reference is none of toptee's");
     for (const category of ["dress", "toptee", "shirt"]) {
       const used = new Set(
         union.splits.val.triplets.filter((t) => t.category === category).flatMap((
@@ -143,8 +145,9 @@ Deno.test("the folder may be the data set's or its parent, in each published lay
     };
     await isSame("fashioniq", dir);
     await isSame("cirr", dir);
-    assert.equal(await guessDataset(fashionIq), "fashioniq");
-    assert.equal(await guessDataset(cirr), "cirr");
+    assert.deepEqual(await kindsIn(fashionIq), ["fashioniq"]);
+    assert.deepEqual(await kindsIn(cirr), ["cirr"]);
+    assert.deepEqual(await kindsIn(dir), ["fashioniq", "cirr"]);
 
     await Deno.rename(`${fashionIq}/images`, `${fashionIq}/image_data`);
     await isSame("fashioniq", dir);

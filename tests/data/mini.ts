@@ -92,7 +92,7 @@ export async function writeMiniFashionIq(dir: string, { seed = 1 }: { seed?: num
       const names = Array.from({ length: MINI_IMAGES }, newName);
       if (category === "shirt" && split === "train") {
         names[22] = "9780306406157"; // some shirts are named like books
-        shared.push(names[20], names[21]);
+        shared.push(names[19], names[21]); // the first is a reference of shirt, of toptee neither is
       }
       if (category === "toptee" && split === "train") names.splice(20, 2, ...shared);
       for (const [i, name] of names.entries()) {

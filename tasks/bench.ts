@@ -10,10 +10,12 @@ import { writeFileAtomic } from "../lib/io/atomic.ts";
 import { readJsonl } from "../lib/io/jsonl.ts";
 import { type Ceilings, COPY_SIZE, measureCeilings } from "../lib/plan/ceilings.ts";
 import { compile } from "../lib/plan/compile.ts";
+import { floorMs } from "../lib/plan/debug.ts";
 import type { Cost } from "../lib/tensor/op.ts";
 import { gitCommit } from "../lib/train/run.ts";
 import { type KernelCase, kernelCases } from "./bench/cases.ts";
-import { type BenchRow, benchRow, type Place, timeLaunches, timeRuns } from "./bench/measure.ts";
+import { type BenchRow, benchRow, median, type Place, timeLaunches, timeRuns } from "./bench/measure.ts";
+import { type EvaluationCase, evaluationCases } from "./bench/evaluation.ts";
 import { benchRows, COPY, LAUNCH, MADD, page, section } from "./bench/report.ts";
 import { type StepCase, stepCases } from "./bench/steps.ts";
 
@@ -32,7 +34,7 @@ time, GFLOP/s, GB/s and the share of the floor that these ceilings set. Close ot
   },
 };
 
-const KERNEL_RUNS = 11, STEP_RUNS = 5;
+const KERNEL_RUNS = 11, STEP_RUNS = 5, EVALUATION_RUNS = 3;
 /** Elements of a result that are compared with f64; allowed error in f32 epsilons of the sum of absolute values. */
 const SAMPLES = 64, EPSILONS = 16;
 
@@ -101,6 +103,15 @@ async function benchStep({ gpu, ceilings, place }: Bench, one: StepCase) {
   return { row: benchRow(one, { ...launches, ms: whole.ms }, place), text };
 }
 
+/** Whole: kernels compiled (the first run did), embeddings uploaded, scores read back, ranks counted. */
+async function benchEvaluation({ gpu, ceilings, place }: Bench, one: EvaluationCase): Promise<BenchRow> {
+  const times: number[] = [];
+  await one.run(gpu);
+  for (let i = 0; i < EVALUATION_RUNS; i++) times.push(await one.run(gpu));
+  const floor = floorMs(one.cost, ceilings);
+  return benchRow(one, { ms: median(times), cost: one.cost, floor }, place);
+}
+
 const showRows = (rows: readonly BenchRow[]): string =>
   textTable(
     rows.map(({ kernel, shape, ms, gflops, gbps, floorShare }) => [
@@ -120,8 +131,10 @@ async function measure(
 ): Promise<void> {
   const isWanted = ({ kernel }: { kernel: string }) => kernel.toLowerCase().includes(only.toLowerCase());
   const kernels = kernelCases().filter(isWanted), steps = stepCases.filter(isWanted);
-  if (kernels.length + steps.length === 0) {
-    const names = new Set([...kernelCases(), ...stepCases].map(({ kernel }) => kernel));
+  const evaluations = evaluationCases.filter(isWanted);
+  if (kernels.length + steps.length + evaluations.length === 0) {
+    const all = [...kernelCases(), ...stepCases, ...evaluationCases];
+    const names = new Set(all.map(({ kernel }) => kernel));
     throw new ConfigError(`--only: nothing is named "${only}"`, {
       fix: `there are: ${[...names].join("; ")}`,
     });
@@ -145,6 +158,11 @@ async function measure(
     const { row, text } = await benchStep(bench, one);
     rows.push(row);
     texts.push(text);
+  }
+  for (const one of evaluations) {
+    interrupted.throwIfAborted();
+    note(one.kernel);
+    rows.push(await benchEvaluation(bench, one));
   }
   console.log([showRows(rows), ...texts].join("\n\n"));
   if (json) await writeFileAtomic(json, rows.map((row) => JSON.stringify(row) + "\n"));

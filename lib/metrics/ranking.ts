@@ -151,15 +151,18 @@ function selectRow(scores: Float32Array, excluded: number, heap: Uint32Array): v
       i = child;
     }
   };
-  let filled = 0;
+  let filled = 0, worst = NaN;
   for (let g = 0; g < scores.length; g++) {
     if (g === excluded) continue;
     if (filled < k) {
       heap[filled++] = g;
-      if (filled === k) { for (let i = (k >> 1) - 1; i >= 0; i--) sink(i, k); }
-    } else if (isBefore(scores, g, heap[0])) {
+      if (filled < k) continue;
+      for (let i = (k >> 1) - 1; i >= 0; i--) sink(i, k);
+      worst = scores[heap[0]];
+    } else if (scores[g] > worst) { // of a tie the kept one stays: its index is the lower
       heap[0] = g;
       sink(0, k);
+      worst = scores[heap[0]];
     }
   }
   for (let size = k - 1; size > 0; size--) {

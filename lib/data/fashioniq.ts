@@ -18,7 +18,9 @@ import {
   SPLIT_NAMES,
   toDataset,
 } from "./named.ts";
+
 import type { Dataset, SplitName } from "./triplet.ts";
+import { UNION_GALLERY } from "./union_gallery.ts";
 
 /** The order in which the released code joins them: it is the order of the training triplets. */
 const CATEGORIES = ["dress", "toptee", "shirt"] as const;
@@ -73,7 +75,7 @@ export function withGalleries(named: NamedDataset, gallery: FashionIqOptions["ga
   };
   return {
     ...named,
-    ...gallery === "union" && { gallery: "candidates and targets of the category" },
+    ...gallery === "union" && { gallery: UNION_GALLERY },
     splits: { train: choose("train"), val: choose("val"), test: choose("test") },
   };
 }

@@ -3,14 +3,10 @@ import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runCommand } from "../core/command.ts";
 import { env } from "../core/env.ts";
-import { ConfigError, DataError } from "../core/errors.ts";
+import { ConfigError } from "../core/errors.ts";
 import { type FlagSpecs, type FlagValues, helpText, parseFlags, withDefaults } from "../core/flags.ts";
-import { type Gpu, openDevice } from "../gpu/device.ts";
 import type { Embeddings } from "../nn/frame.ts";
-import { State } from "../plan/state.ts";
-import type { RunResult } from "../report/table.ts";
 import type { ExperimentData } from "./batch.ts";
-import { Checkpoints } from "./checkpoint.ts";
 import { cometAccount } from "./comet.ts";
 import {
   type ConfigOf,
@@ -20,11 +16,10 @@ import {
   type TrainingConfig,
   withTrainingFlags,
 } from "./config.ts";
-import { Evaluator } from "./evaluate.ts";
 import { Progress } from "./progress.ts";
-import { measure, readBefore, readResults, resultOf, showResult } from "./results.ts";
-import { RunFolder, type RunManifest, type RunRequest } from "./run.ts";
-import { type AnyFunctions, contextOf, type ExperimentFunctions, type Model, openModel } from "./session.ts";
+import { readResults, showResult } from "./results.ts";
+import { RunFolder, type RunRequest } from "./run.ts";
+import type { AnyFunctions, ExperimentFunctions, Model } from "./session.ts";
 import { type RunOptions, trainRun } from "./train.ts";
 
 /** An experiment: `experiment` makes it, the tasks run it. */
@@ -110,41 +105,6 @@ export class Experiment {
       await run.end("failed", error instanceof Error ? error.message : String(error)).catch(() => {});
       throw error;
     }
-  }
-
-  /**
-   * Measures a run's checkpoint anew. Needs the data and the model; nothing is written.
-   *
-   * @param path The run's folder.
-   * @throws {DataError} If the data are not those of the run, or the checkpoint is broken or missing.
-   */
-  async evaluate(
-    path: string,
-    manifest: RunManifest,
-    { checkpoint }: { checkpoint?: "last" | "best" } = {},
-  ): Promise<RunResult> {
-    using progress = new Progress();
-    const config = this.configFrom(manifest.config), which = checkpoint ?? config.tableFrom;
-    const context = { ...contextOf(progress), checkpoint: `${path}/checkpoints/${which}.safetensors` };
-    const { data, model, params } = await openModel(this.functions, config, context);
-    if (data.dataset.hash !== manifest.dataset.hash) {
-      throw new DataError(
-        `the data are not those of the run: ${data.dataset.hash.slice(0, 12)}, not ${
-          manifest.dataset.hash.slice(0, 12)
-        }`,
-        {
-          where: `${path}/run.json`,
-        },
-      );
-    }
-    using gpu: Gpu = await openDevice();
-    using state = new State(gpu, [{ params: [...params.values()], isTrained: false }]);
-    const checkpoints = new Checkpoints(`${path}/checkpoints`, params, state, manifest.configHash);
-    const { step } = await checkpoints.loadWeights(which);
-    progress.note(`${path}: ${which} checkpoint, step ${step}, on ${gpu.name}`);
-    using evaluator = new Evaluator(gpu, model.frame, state, data, config);
-    const measured = await measure(evaluator, data, evaluator.kinds);
-    return resultOf(path, data, measured, await readBefore(path));
   }
 
   /** The configuration that some values of flags give, the others at their defaults. */

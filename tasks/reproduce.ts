@@ -16,7 +16,7 @@ const ownFlags = {
   out: flag("runs/reproduce", "folder of the runs and the table"),
   done: flag(false, "trains nothing: the table of the runs that are done"),
   json: flag(false, "last line of stdout: every number as one JSON object"),
-  logEvery: flag(250, "steps between two lines of progress where stderr is no terminal", {
+  logEvery: flag(250, "steps between two lines of progress that stay", {
     integer: true,
     min: 1,
   }),

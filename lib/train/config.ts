@@ -46,7 +46,7 @@ export const runFlags = {
     "",
     "key of Comet; other users of the machine can see a command line, the variable they cannot",
   ),
-  logEvery: flag(50, "steps between two lines of progress where stderr is no terminal", {
+  logEvery: flag(50, "steps between two lines of progress that stay", {
     integer: true,
     min: 1,
   }),

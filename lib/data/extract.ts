@@ -1,6 +1,7 @@
 /** From image files to a feature store: images are decoded in Workers while the backbone computes. */
 import { createHash } from "node:crypto";
 import { DataError } from "../core/errors.ts";
+import type { OnProgress } from "../core/progress.ts";
 import { captionTexts } from "../text/captions.ts";
 import { TokenTable } from "../text/token_table.ts";
 import type { Tokenizer } from "../text/wordpiece.ts";
@@ -21,16 +22,11 @@ export interface FrozenBackbone {
   /** SHA-256 of the weights. */
   readonly hash: string;
   /** @param pixels `[B, 3, imageSize, imageSize]` */
-  run(pixels: Float32Array<ArrayBuffer>): Promise<Readonly<Record<string, Float32Array>>>;
+  run(pixels: Float32Array): Promise<Readonly<Record<string, Float32Array>>>;
 }
 
-/** Where an extraction is. */
-export interface ExtractProgress {
-  /** Reading image files for their hashes, comparing stored features with their checksums, or computing features. */
-  readonly phase: "hash" | "check" | "features";
-  readonly done: number;
-  readonly total: number;
-}
+/** What `onProgress` is told while the backbone works; other words while files and checksums are read. */
+export const COMPUTING = "computing features";
 
 export interface ExtractOptions {
   readonly dataset: Dataset;
@@ -53,7 +49,7 @@ export interface ExtractOptions {
   readonly shardBytes?: number;
   /** When aborted, what is computed so far stays, and the same call goes on from there. */
   readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: ExtractProgress) => void;
+  readonly onProgress?: OnProgress;
 }
 
 /** What an extraction did. */
@@ -90,7 +86,7 @@ export async function extractFeatures(options: ExtractOptions): Promise<ExtractS
   const hashes = await hashFiles(
     paths,
     signal,
-    (done) => onProgress({ phase: "hash", done, total: paths.length }),
+    (done) => onProgress({ what: "reading images", done, total: paths.length }),
   );
   const settings: FeatureSettings = {
     encoder,
@@ -102,7 +98,7 @@ export async function extractFeatures(options: ExtractOptions): Promise<ExtractS
   using writer = await openFeatureWriter(out, settings, {
     replace,
     shardBytes,
-    onCheck: (done, total) => onProgress({ phase: "check", done, total }),
+    onCheck: (done, total) => onProgress({ what: "checking stored features", done, total }),
   });
   const missing = await writer.missing(hashes);
   const pathByHash = new Map(hashes.map((hash, i) => [hash, paths[i]]));
@@ -112,7 +108,7 @@ export async function extractFeatures(options: ExtractOptions): Promise<ExtractS
   for await (const batch of computedBatches(todo, settings.preprocess, run, options)) {
     await writer.put(batch.hashes, batch.features);
     computed += batch.hashes.length;
-    onProgress({ phase: "features", done: computed, total: missing.length });
+    onProgress({ what: COMPUTING, done: computed, total: missing.length });
     if (signal?.aborted) break;
   }
   const isDone = computed === missing.length && !signal?.aborted, distinct = new Set(hashes).size;

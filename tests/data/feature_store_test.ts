@@ -1,6 +1,6 @@
 import { deepStrictEqual, match, notStrictEqual, ok, rejects, strictEqual, throws } from "node:assert/strict";
 import { ConfigError, DataError, ShapeError } from "../../lib/core/errors.ts";
-import { extractFeatures, type ExtractOptions } from "../../lib/data/extract.ts";
+import { COMPUTING, extractFeatures, type ExtractOptions } from "../../lib/data/extract.ts";
 import { openFeatureStore } from "../../lib/data/feature_store.ts";
 import { openFeatureWriter } from "../../lib/data/feature_writer.ts";
 import { imageDecoder } from "../../lib/data/decode.ts";
@@ -192,8 +192,8 @@ Deno.test("shards are no larger than asked, and a batch reads across them", asyn
 Deno.test("an extraction that was interrupted goes on, and its store is read only when it is whole", async () => {
   await withDataset(async ({ out, dataset, extract }) => {
     const stop = new AbortController(), first = meanBackbone();
-    const onProgress = ({ phase, done }: { phase: string; done: number }) => {
-      if (phase === "features" && done === 4) stop.abort();
+    const onProgress = ({ what, done }: { what: string; done: number }) => {
+      if (what === COMPUTING && done === 4) stop.abort();
     };
     const { isDone, computed } = await extract({ backbone: first, signal: stop.signal, onProgress });
     deepStrictEqual([isDone, computed, first.calls], [false, 4, [2, 2]]);

@@ -18,6 +18,7 @@ const NEEDS: Record<string, readonly string[]> = {
   curves: ["write", "sys", "ffi"],
   report: ["write", "sys", "ffi"],
   bench: ["write", "sys", "run=git"],
+  features: ["write", "sys", "ffi", "run"], // installs the frozen backbones' packages when first needed
   convert: ["write"],
   parity: ["write", "sys", "ffi", "run"], // the frozen backbones' packages are installed when first needed
   test: ["write", "sys", "ffi", "run", "net=127.0.0.1"],

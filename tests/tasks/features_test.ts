@@ -104,7 +104,7 @@ featuresTest("features makes anew what changed, and refuses another checkpoint",
   strictEqual((await run(command, cwd)).code, 0);
   const before = await contentOf(`${cwd}/store`),
     [{ path: first = "" }, { path: second = "" }] = before.dataset.images;
-  await Deno.copyFile(`${cwd}/${second}`, `${cwd}/${first}`);
+  await Deno.copyFile(resolve(cwd, second), resolve(cwd, first));
   const changed = await run(command, cwd);
   strictEqual(changed.code, 0, changed.stderr);
   const { computed, distinct } = JSON.parse(lastLine(changed.stdout));

@@ -4,6 +4,7 @@ import { DataError } from "../core/errors.ts";
 import type { OnProgress } from "../core/progress.ts";
 import { sha256Hex } from "../io/atomic.ts";
 import type { Annotation } from "./annotations.ts";
+import { checkFiles } from "./check_pool.ts";
 import { missingFiles } from "./image_files.ts";
 import type { Dataset, LeftOut, MissingQuery, Split, SplitName, Triplet } from "./triplet.ts";
 
@@ -49,7 +50,10 @@ export interface NamedDataset {
 export interface OpenOptions {
   /** Splits to open. Default: those that the folder has. */
   readonly splits?: readonly SplitName[];
-  /** Leave out what a missing image belongs to, and say so in the data set. Default: a missing image is an error. */
+  /**
+   * Leave out what a missing image belongs to, and say so in the data set; an image whose file is empty, cut short or no
+   * image counts as missing. Default: a missing image is an error, and what is in the files is not looked at.
+   */
   readonly skipMissing?: boolean;
   /** Do not look for the images' files at all: for work on names and captions. */
   readonly annotationsOnly?: boolean;
@@ -121,6 +125,11 @@ export async function toDataset(named: NamedDataset, options: OpenOptions = {}):
     });
   }
   const missing = annotationsOnly ? new Set<string>() : await missingFiles(all, named.pathOf, onProgress);
+  if (skipMissing && !annotationsOnly) {
+    const there = all.filter((image) => !missing.has(image));
+    const checks = await checkFiles(there.map(named.pathOf), { onProgress });
+    for (const [i, { problem }] of checks.entries()) if (problem) missing.add(there[i]);
+  }
   if (missing.size > 0 && (!skipMissing || missing.size === all.length)) {
     throw missingError(named, all, missing);
   }

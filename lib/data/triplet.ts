@@ -68,7 +68,7 @@ export interface Dataset {
   readonly gallery?: string;
   /** True where a query's reference stays in the ranking (FashionIQ). */
   readonly keepsReference?: boolean;
-  /** What was left out because an image has no file, by name. How much of each split: `Split.leftOut`. */
+  /** What was left out because an image has no file that can be read, by name. How much of each split: `Split.leftOut`. */
   readonly missing?: Missing;
   /** The data set's own vocabulary, where it has one. */
   readonly vocabulary?: Tokenizer;
@@ -76,7 +76,7 @@ export interface Dataset {
 
 /** Names of what was left out. */
 export interface Missing {
-  /** The images without a file. */
+  /** The images without a file that can be read. */
   readonly images: readonly string[];
   /** The queries that need one of them as reference or target. */
   readonly queries: readonly MissingQuery[];

@@ -4,7 +4,7 @@ import { formatCount } from "../../lib/core/format.ts";
 import { withGalleries } from "../../lib/data/fashioniq.ts";
 import { fileNames, missingFiles } from "../../lib/data/image_files.ts";
 import { imageNames, type NamedDataset, SPLIT_NAMES } from "../../lib/data/named.ts";
-import { checkFiles, hashFiles, type PoolOptions } from "./file_pool.ts";
+import { checkFiles, hashFiles, type PoolOptions } from "../../lib/data/check_pool.ts";
 import type { Finding } from "./finding.ts";
 
 /** What the image files are like. */

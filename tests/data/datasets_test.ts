@@ -351,6 +351,10 @@ Deno.test("skipMissing leaves out queries, gallery and group entries, and counts
     const left = await openCirr(cirrDir, { skipMissing: true });
     assert.equal(left.splits.val.triplets[0].group?.length, 5);
     assert.equal(left.splits.val.leftOut?.[""].images, 1);
+    await Deno.writeTextFile(cirr.images[r].path ?? "", "<html>");
+    const fewer = await openCirr(cirrDir, { skipMissing: true });
+    assert.equal(fewer.splits.val.leftOut?.[""].images, 2, "no image: counts as missing");
+    assert.ok(fewer.missing?.queries.some(({ where }) => where === "cap.rc2.val.json, entry 0"));
   }));
 
 // Known mistakes, replayed.

@@ -1,8 +1,8 @@
 /** Many files looked at in several threads. */
-import { DataError } from "../../lib/core/errors.ts";
-import type { OnProgress } from "../../lib/core/progress.ts";
-import type { Answer, Job } from "./file_worker.ts";
-import type { FileCheck } from "./image_file.ts";
+import { DataError } from "../core/errors.ts";
+import type { OnProgress } from "../core/progress.ts";
+import type { Answer, Job } from "./check_worker.ts";
+import type { FileCheck } from "./image_check.ts";
 
 /** Files a message: few enough that progress shows and threads end together. */
 const CHUNK = 64;
@@ -41,7 +41,7 @@ async function inWorkers(
   const answers: Answer[] = new Array(chunks.length);
   let next = 0, done = 0;
   const runOne = async () => {
-    const worker = new Worker(import.meta.resolve("./file_worker.ts"), { type: "module" });
+    const worker = new Worker(import.meta.resolve("./check_worker.ts"), { type: "module" });
     try {
       for (let i = next++; i < chunks.length; i = next++) {
         answers[i] = await ask(worker, { what, paths: chunks[i] });

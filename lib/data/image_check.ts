@@ -1,9 +1,9 @@
 /** Whether an image file can be read, from its first and last bytes; decoded only where these leave a doubt. */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { extname } from "node:path";
-import { isUserError } from "../../lib/core/errors.ts";
-import { type Decoder, imageDecoder, imageFormat, MAX_PIXELS } from "../../lib/data/decode.ts";
-import { sha256Hex } from "../../lib/io/atomic.ts";
+import { isUserError } from "../core/errors.ts";
+import { type Decoder, imageDecoder, imageFormat, MAX_PIXELS } from "./decode.ts";
+import { sha256Hex } from "../io/atomic.ts";
 
 /** What became of a file. */
 export interface FileCheck {

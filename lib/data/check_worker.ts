@@ -1,6 +1,6 @@
-/** A Worker of `file_pool.ts`: checks or hashes some files a message. */
-import { isUserError } from "../../lib/core/errors.ts";
-import { checkFile, type FileCheck, hashFile } from "./image_file.ts";
+/** A Worker of `check_pool.ts`: checks or hashes some files a message. */
+import { isUserError } from "../core/errors.ts";
+import { checkFile, type FileCheck, hashFile } from "./image_check.ts";
 
 /** Files to look at. */
 export interface Job {

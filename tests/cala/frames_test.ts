@@ -328,3 +328,24 @@ Deno.test("ARTEMIS as matrix products equals the released formula pair by pair",
   });
   close(scores.data, expected, 2e-6, "scores");
 });
+
+Deno.test("with masked caption padding HCA reads each caption up to its own end, else up to the released one (Q19)", async () => {
+  using gpu = await openDevice();
+  const masked = {
+    blip2: new Blip2({ config, seed: 1, init, masksCaptionPadding: true }),
+    clip: new Clip(kinds.clip.make().clip, { masksCaptionPadding: true }),
+  };
+  for (const [name, encoders] of Object.entries(masked)) {
+    const kind: Kind = name === "clip" ? kinds.clip : kinds.blip2, inputs = inputsOf(kind);
+    const keepOf = async (encoders: Encoders) => {
+      const outputs = await evaluate(gpu, (t): Record<string, Tensor> => {
+        const { textKeep, textFeats } = encoders.encode(batchOf(t), { tac: false, hca: true });
+        return textKeep ? { textKeep } : { textFeats };
+      }, inputs);
+      return outputs.textKeep?.data;
+    };
+    assert.deepEqual(await keepOf(encoders), inputs.mask.data);
+    const longest = Float32Array.from({ length: B * L }, (_, i) => i % L < 4 ? 1 : 0);
+    assert.deepEqual(await keepOf(kind.make()), name === "clip" ? undefined : longest); // CLIP: all positions
+  }
+});

@@ -1,9 +1,37 @@
 /** Three experiments the whole way, each step a process with the permissions that it needs and no other. */
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { resolve } from "node:path";
+import { env } from "../../lib/core/env.ts";
 import { readCsv } from "../../lib/io/csv.ts";
 import type { ReleasedDataset } from "../../lib/released/flags.ts";
+import { importVisionPackages } from "../../lib/vision/packages.ts";
 import { path, run } from "../tasks/run_task.ts";
 import { type Arch, TinyWorld } from "./train_tiny.ts";
+
+const cacheDir = resolve(env("CALA_CACHE"));
+/** The backbone's packages may be missing where nothing can be installed: then stores of random features do. */
+const hasVision = await importVisionPackages({ cacheDir }).then(() => true, () => false);
+
+/** The store of a miniature data set, made by `deno task features` from its pictures. */
+async function features(world: TinyWorld, dataset: ReleasedDataset, arch: Arch): Promise<string> {
+  const store = await world.store(dataset, arch); // its data set lies beside it
+  if (!hasVision) return store;
+  const made = `${world.folder}/made`;
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      "--config",
+      path("deno.json"),
+      path("tasks/features.ts"),
+      ...["--dataset", dataset, "--data", `${store}/../${dataset}`, "--encoder", arch],
+      ...["--weights", await world.weights(arch), "--vision-provider", "cpu", "--out", made],
+    ],
+    env: { NO_COLOR: "1", CALA_CACHE: cacheDir },
+  }).output();
+  strictEqual(code, 0, new TextDecoder().decode(stderr));
+  return made;
+}
 
 /** Training from a store: no network, FFI, subprocess, npm package; of the environment only our own variables. */
 const PERMISSIONS = ["--no-npm", "--no-prompt", "--allow-read", "--allow-write", "--allow-env=CALA_*"];
@@ -78,9 +106,9 @@ const WHOLE: readonly Whole[] = [
 
 for (const { dataset, arch, frame, flags = [], columns } of WHOLE) {
   const name = `${dataset}_${arch}_${frame}`;
-  Deno.test(`${name}: trained, killed, gone on with, measured, put in a table`, async () => {
+  Deno.test(`${name}: features, trained, killed, gone on with, measured, put in a table`, async () => {
     await using world = await TinyWorld.create();
-    const cwd = world.folder, store = await world.store(dataset, arch);
+    const cwd = world.folder, store = await features(world, dataset, arch);
     const args = [
       "--store",
       store,

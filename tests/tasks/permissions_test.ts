@@ -12,6 +12,8 @@ const NEEDS: Record<string, readonly string[]> = {
   doctor: ["sys", "ffi"],
   train: ["write", "sys", "ffi", "run=git", "net=www.comet.com"], // the network with --workspace only
   eval: ["write", "sys", "ffi"],
+  submit: ["write", "sys", "ffi"],
+  embed: ["write", "sys", "ffi"],
   data: ["sys", "ffi"],
   tables: [],
   reproduce: ["write", "sys", "ffi", "run=git"],

@@ -68,7 +68,7 @@ async function trainAll(
     if (expected.has(row.name)) continue;
     if (pending.some((job) => job.row === row.firstStageRow)) {
       progress.note(`${row.label}: not timed, its first stage is not trained`);
-      expected.set(row.name, 0);
+      expected.set(row.name, NaN);
       continue;
     }
     progress.live(`timing a few steps of ${row.label}`);
@@ -79,16 +79,20 @@ async function trainAll(
     expected.set(row.name, ms);
   }
   const msOf = (jobs: readonly Job[]) =>
-    jobs.reduce((sum, { row }) => sum + (expected.get(row.name) ?? 0), 0);
+    jobs.reduce((sum, { row }) => sum + (expected.get(row.name) || 0), 0); // NaN: not timed
+  const all = [...expected.values()].some(Number.isNaN) ? "those that were timed" : "all";
   if (pending.length > 0) {
-    progress.note(`${pending.length} runs to train: about ${formatDuration(msOf(pending))} on this machine`);
+    const time = formatDuration(msOf(pending));
+    progress.note(
+      `${pending.length} runs to train: about ${time} ${all === "all" ? "" : `for ${all} `}on this machine`,
+    );
   }
   const begin = performance.now();
   for (const [i, { row, seed, config, name }] of pending.entries()) {
     const rate = i > 0 ? (performance.now() - begin) / msOf(pending.slice(0, i)) : 1; // slower or faster than timed
     const left = formatDuration(rate * msOf(pending.slice(i)));
     progress.note(
-      `run ${i + 1} of ${pending.length}: ${row.label}, seed ${seed}; about ${left} left for all`,
+      `run ${i + 1} of ${pending.length}: ${row.label}, seed ${seed}; about ${left} left for ${all}`,
     );
     if (!await row.opened.run({ out, config, name, isFresh: false }, options)) {
       progress.note("interrupted; the same command goes on, --done makes the table of what is there");

@@ -106,7 +106,7 @@ const WHOLE: readonly Whole[] = [
 
 for (const { dataset, arch, frame, flags = [], columns } of WHOLE) {
   const name = `${dataset}_${arch}_${frame}`;
-  Deno.test(`${name}: features, trained, killed, gone on with, measured, put in a table`, async () => {
+  Deno.test(`${name}: features, trained, killed, gone on with, measured, put in a table, submitted`, async () => {
     await using world = await TinyWorld.create();
     const cwd = world.folder, store = await features(world, dataset, arch);
     const args = [
@@ -144,5 +144,26 @@ for (const { dataset, arch, frame, flags = [], columns } of WHOLE) {
     const tables = await run("tables", [`runs/${name}/a`, `whole/${name}/a`, "--json"], cwd);
     strictEqual(tables.code, 0, tables.stderr);
     ok(lastOf(tables.stdout).rows.length >= 2);
+    if (dataset !== "cirr") return;
+    const submitted = await run("submit", [`runs/${name}/a`], cwd);
+    strictEqual(submitted.code, 0, submitted.stderr);
+    const files = [...Deno.readDirSync(`${folder}/submission`)].map((file) => file.name).filter((file) =>
+      file.endsWith(".json")
+    ).sort();
+    deepStrictEqual(
+      files,
+      ["recall", "recall_subset"].map((metric) => `${metric}_submission_${name}_a.json`),
+    );
+    const checked = await run(
+      "submit",
+      [
+        "--check",
+        ...files.map((file) => `${folder}/submission/${file}`),
+        "--data",
+        `${await world.store(dataset, arch)}/../cirr`,
+      ],
+      cwd,
+    );
+    strictEqual(checked.code, 0, checked.stdout + checked.stderr);
   });
 }

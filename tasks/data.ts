@@ -23,7 +23,7 @@ training could not run on it as it is.`,
     dataset: flag("auto", "which data set it is; auto: by its files", {
       choices: ["auto", ...DATASET_KINDS],
     }),
-    images: flag(true, "look at the image files; --no-images checks the annotations alone"),
+    images: flag(true, "look at the image files, not at the annotations alone"),
     decode: flag(
       false,
       "decode every image, which takes minutes; otherwise its first and last bytes are read",
@@ -37,18 +37,19 @@ training could not run on it as it is.`,
 
 /** The kind that was asked for, or the one that is there. */
 async function kindOf(root: string, asked: string): Promise<DatasetKind> {
-  const named = DATASET_KINDS.find((kind) => kind === asked);
-  if (named) return named;
-  const [kind, ...others] = await kindsIn(root);
-  if (kind === undefined) {
-    throw new DataError(`no data set in ${root}`, {
-      where: "looked for triplets.json, captions/cap.dress.*.json and cirr/captions/cap.rc2.*.json",
-      fix: "name the data set's folder; the README and docs/data.md show what is in it",
+  const found = await kindsIn(root), named = DATASET_KINDS.find((kind) => kind === asked);
+  const wanted = named ? found.filter((kind) => kind === named) : found;
+  if (wanted.length === 1) return wanted[0];
+  if (wanted.length > 1) {
+    throw new ConfigError(`${root} holds several data sets: ${wanted.join(", ")}`, {
+      fix: `pass --dataset ${wanted[0]}`,
     });
   }
-  if (others.length === 0) return kind;
-  throw new ConfigError(`${root} holds several data sets: ${[kind, ...others].join(", ")}`, {
-    fix: `pass --dataset ${kind}`,
+  throw new DataError(`no ${named ?? "data set"} in ${root}`, {
+    where: "looked for triplets.json, captions/cap.dress.*.json and cirr/captions/cap.rc2.*.json",
+    fix: found.length > 0
+      ? `it holds ${found.join(" and ")}: pass --dataset ${found[0]}`
+      : "name the data set's folder; the README and docs/data.md show what is in it",
   });
 }
 

@@ -97,9 +97,8 @@ export function findingsText(findings: readonly Finding[], most: number): string
     const isOneFix = members.every(({ fix }) => fix === members[0].fix); // then it is said once
     const lines = members.slice(0, most).flatMap((finding) => {
       const { message, file, line, isFatal } = finding;
-      const place = file && isFatal
-        ? [`    where  ${file}${line === undefined ? "" : `, line ${line}`}`]
-        : [];
+      const where = `${file}${line === undefined ? "" : `, line ${line}`}`.replaceAll("\n", "\n           ");
+      const place = file && isFatal ? [`    where  ${where}`] : [];
       return [`  ${message}`, ...place, ...isOneFix ? [] : fixOf(finding)];
     });
     if (members.length > most) lines.push(`  ... and ${formatCount(members.length - most)} more: pass --all`);

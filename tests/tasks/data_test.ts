@@ -190,6 +190,10 @@ Deno.test("deno task data ends with 0 where training can run, with 1 where it ca
     assert.equal(broken.code, 1, broken.stderr);
     assert.match(broken.stdout, /problem: annotation \(1\)\n {2}triplets\.json: not JSON/);
 
+    const other = await run("data", [".", "--dataset", "cirr"], dir);
+    assert.equal(other.code, 2);
+    assert.match(other.stderr, /^no cirr in \.\n[^]*it holds folder: pass --dataset folder/);
+
     const none = await run("data", ["images"], dir);
     assert.equal(none.code, 2);
     assert.match(none.stderr, /^no data set in images\n {2}where {2}looked for triplets\.json/);

@@ -18,6 +18,7 @@ import { type BenchRow, benchRow, median, type Place, timeLaunches, timeRuns } f
 import { type EvaluationCase, evaluationCases } from "./bench/evaluation.ts";
 import { benchRows, COPY, LAUNCH, MADD, page, section } from "./bench/report.ts";
 import { type StepCase, stepCases } from "./bench/steps.ts";
+import { tune } from "./bench/tune.ts";
 
 const spec = {
   name: "bench",
@@ -30,6 +31,11 @@ time, GFLOP/s, GB/s and the share of the floor that these ceilings set. Close ot
     report: flag(
       false,
       "measure nothing; write docs/bench/README.md and its pictures from docs/bench/*.jsonl",
+    ),
+    tune: flag(
+      false,
+      "instead: time every kernel of matrix products and rewrite this class of devices in lib/ops/matmul_table.json. " +
+        "Nothing else ever does that; all kernels give the same bits, so the table changes speed alone",
     ),
   },
 };
@@ -139,10 +145,7 @@ async function measure(
       fix: `there are: ${[...names].join("; ")}`,
     });
   }
-  using gpu = await openDevice();
-  if (!gpu.features.has("timestamp-query")) {
-    throw new ConfigError(`${gpu.name} has no timestamps, by which kernels are timed`);
-  }
+  using gpu = await openTimedDevice();
   const place = { adapter: gpu.name, commit: await gitCommit() ?? "unknown" };
   note(`${gpu.name}: ceilings`);
   const ceilings = await measureCeilings(gpu), bench: Bench = { gpu, ceilings, place };
@@ -168,6 +171,14 @@ async function measure(
   if (json) await writeFileAtomic(json, rows.map((row) => JSON.stringify(row) + "\n"));
 }
 
+/** @throws {ConfigError} If the device has no timestamps. */
+async function openTimedDevice(): Promise<Gpu> {
+  const gpu = await openDevice();
+  if (gpu.features.has("timestamp-query")) return gpu;
+  gpu[Symbol.dispose]();
+  throw new ConfigError(`${gpu.name} has no timestamps, by which kernels are timed`);
+}
+
 /** Writes the page and its pictures. */
 async function report(): Promise<void> {
   const folder = new URL("../docs/bench/", import.meta.url);
@@ -189,7 +200,10 @@ async function report(): Promise<void> {
 async function main(argv: readonly string[], interrupted: AbortSignal): Promise<void> {
   const args = parseCommand(spec, argv);
   if (!args) return;
-  await (args.values.report ? report() : measure(args.values, interrupted));
+  if (args.values.report) return await report();
+  if (!args.values.tune) return await measure(args.values, interrupted);
+  using gpu = await openTimedDevice();
+  await tune(gpu, interrupted);
 }
 
 if (import.meta.main) await runCommand(main);

@@ -1,7 +1,7 @@
 /** From a matrix product to its launches. */
 import { GpuError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
-import type { Cost, Dispatch, Kernel, Target } from "../tensor/op.ts";
+import { type Cost, type Dispatch, type Kernel, MAX_GROUPS, type Target } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type MatmulVariant, pickVariant, type Product, tilesOf } from "./matmul_variants.ts";
 import portableWgsl from "../../kernels/matmul.wgsl" with { type: "text" };
@@ -32,22 +32,35 @@ export interface Operands {
   readonly sums?: Tensor;
 }
 
-/** WebGPU's limit on each axis of a grid. */
-const MAX_GROUPS = 65_535;
+/** The launches of `y = activation(scale * a b + bias) + plus`, by the variant that should be the fastest on a device. */
+export const launchProduct = (
+  product: Product,
+  operands: Operands,
+  epilogue: Epilogue,
+  target: Target,
+): Dispatch[] => {
+  const variant = pickVariant(product, target, { withSums: operands.sums !== undefined });
+  return launchVariant(variant, product, operands, epilogue);
+};
 
-/** The launches of `y = activation(scale * a b + bias) + plus`: one, or several where there are more matrices than a grid takes. */
-export function launchProduct(
+/**
+ * The launches by a variant: one, or several where there are more matrices than a grid takes.
+ *
+ * @throws {GpuError} If a matrix has more tiles than a grid takes.
+ */
+export function launchVariant(
+  variant: MatmulVariant,
   product: Product,
   { a, b, y, sums }: Operands,
   { scale = 1, bias, isRelu = false, plus }: Epilogue,
-  target: Target,
 ): Dispatch[] {
   const { M, N, K, outer, inner } = product;
-  const variant = pickVariant(product, target, { withSums: sums !== undefined });
   const [tilesX, tilesY] = tilesOf(product, variant);
   if (Math.max(tilesX, tilesY) > MAX_GROUPS) {
     throw new GpuError(
-      `a matrix product of ${M} x ${N} x ${K} has more than ${MAX_GROUPS} tiles in a row or column`,
+      `a matrix product of ${M} x ${N} x ${K} has ${Math.max(tilesX, tilesY)} tiles in a row or column, ` +
+        `a grid takes ${MAX_GROUPS}`,
+      { fix: "use a smaller batch" },
     );
   }
   const common = {

@@ -1,6 +1,6 @@
-/** Which kernel runs a matrix product: checked-in figures and arithmetic, never timing at run time. */
-import { createHash } from "node:crypto";
-import type { Target } from "../tensor/op.ts";
+/** Which kernel runs a matrix product: a checked-in table of times and arithmetic, never timing at run time. */
+import { MAX_GROUPS, type Target } from "../tensor/op.ts";
+import checkedIn from "./matmul_table.json" with { type: "json" };
 
 /**
  * A batch of matrix products `y[z] = a[z] b[z]`, `z = (outer, inner)`: sizes and strides, in elements.
@@ -17,7 +17,7 @@ export interface Product {
   readonly y: { readonly outer: number; readonly inner: number; readonly m: number };
 }
 
-/** An entry point and what it costs. */
+/** An entry point. All of them sum in the order of K: the same bits. */
 export interface MatmulVariant {
   /** `matmul.wgsl`, `matmul_subgroup.wgsl` or `matmul_tiled.wgsl`. */
   readonly kernel: "portable" | "subgroup" | "tiled";
@@ -29,132 +29,102 @@ export interface MatmulVariant {
   readonly fours: "none" | "b along N" | "a and b along K";
   /** True if there is an entry `...AndSums`, which also sums the rows of a. */
   readonly hasSums: boolean;
-  /** Nanoseconds of a tile beside its steps along K. */
-  readonly tileNs: number;
-  /** Nanoseconds of a step along K. */
-  readonly stepNs: number;
-  /** The same where both operands lie along K and their rows no longer share a first-level cache: `LONG_K`. */
-  readonly longStepNs: number;
 }
 
-/** llvmpipe (Mesa 25.0.7, AVX-512, 256-bit vectors), one core of an EPYC 9004, at 2176 x 64 x {64, 128}, 256 x 768 x 768,
- * 64 x 64 x 2176 and attention products of 4 to 17 rows. */
-const PORTABLE: MatmulVariant = {
-  kernel: "portable",
-  entry: "tile",
-  rows: 8,
-  columns: 64,
-  fours: "none",
-  hasSums: true,
-  tileNs: 500,
-  stepNs: 115,
-  longStepNs: 140,
-};
-const subgroup = { kernel: "subgroup" } as const;
-const SUBGROUP: readonly MatmulVariant[] = [
-  {
-    ...subgroup,
-    entry: "tileRows",
-    rows: 32,
-    columns: 32,
-    fours: "b along N",
-    hasSums: true,
-    tileNs: 1900,
-    stepNs: 82,
-    longStepNs: 82,
-  },
-  {
-    ...subgroup,
-    entry: "tile",
-    rows: 32,
-    columns: 32,
-    fours: "none",
-    hasSums: true,
-    tileNs: 1750,
-    stepNs: 88,
-    longStepNs: 115,
-  },
-  {
-    ...subgroup,
-    entry: "tileInner",
-    rows: 16,
-    columns: 32,
-    fours: "a and b along K",
-    hasSums: false,
-    tileNs: 800,
-    stepNs: 58,
-    longStepNs: 54,
-  },
-  {
-    ...subgroup,
-    entry: "smallRows",
-    rows: 8,
-    columns: 32,
-    fours: "b along N",
-    hasSums: false,
-    tileNs: 330,
-    stepNs: 37,
-    longStepNs: 37,
-  },
-  {
-    ...subgroup,
-    entry: "small",
-    rows: 8,
-    columns: 16,
-    fours: "none",
-    hasSums: false,
-    tileNs: 270,
-    stepNs: 25,
-    longStepNs: 32,
-  },
-  {
-    ...subgroup,
-    entry: "smallInner",
-    rows: 8,
-    columns: 16,
-    fours: "a and b along K",
-    hasSums: false,
-    tileNs: 340,
-    stepNs: 16,
-    longStepNs: 16,
-  },
+const variant = (
+  kernel: MatmulVariant["kernel"],
+  entry: string,
+  [rows, columns]: readonly [number, number],
+  fours: MatmulVariant["fours"],
+  hasSums: boolean,
+): MatmulVariant => ({ kernel, entry, rows, columns, fours, hasSums });
+
+/** All there are. Where two are equally fast, the first is taken. */
+export const matmulVariants: readonly MatmulVariant[] = [
+  variant("subgroup", "tileRows", [32, 32], "b along N", true),
+  variant("subgroup", "tile", [32, 32], "none", true),
+  variant("subgroup", "tileInner", [16, 32], "a and b along K", false),
+  variant("subgroup", "smallRows", [8, 32], "b along N", false),
+  variant("subgroup", "small", [8, 16], "none", false),
+  variant("subgroup", "smallInner", [8, 16], "a and b along K", false),
+  variant("tiled", "tile64", [64, 64], "none", true),
+  variant("tiled", "tile32", [32, 32], "none", true),
+  variant("portable", "tile", [8, 64], "none", true),
 ];
 
-/** For GPUs. Not tuned: no hardware GPU was at hand; sizes and threshold are the usual ones. */
-const TILED = { kernel: "tiled", fours: "none", hasSums: true, tileNs: 0, stepNs: 0, longStepNs: 0 } as const;
-const TILE_64: MatmulVariant = { ...TILED, entry: "tile64", rows: 64, columns: 64 };
-const TILE_32: MatmulVariant = { ...TILED, entry: "tile32", rows: 32, columns: 32 };
-/** Large tiles below which small ones keep more of a GPU busy. */
-const MANY_TILES = 128;
+/** `subgroup.tileRows`. */
+export const variantName = ({ kernel, entry }: MatmulVariant): string => `${kernel}.${entry}`;
 
-/** Above this, 64 rows of K elements fill a first-level cache of 32 KiB. */
-const LONG_K = 128;
+/** How the operands lie: the first letter is T where `a` has its gaps along K, the second where `b` has none there. */
+export type Layout = "NN" | "NT" | "TN" | "TT";
+export const layoutOf = ({ a, b }: Pick<Product, "a" | "b">): Layout =>
+  `${a.k === 1 ? "N" : "T"}${b.k === 1 ? "T" : "N"}`;
 
-/** Tiles of a product. */
-export const tilesOf = ({ M, N }: Product, { rows, columns }: MatmulVariant): [number, number] => [
-  Math.ceil(N / columns),
-  Math.ceil(M / rows),
-];
+/** What was measured of one variant. */
+export interface VariantTimes {
+  /** So many tiles take about as long as one: they run side by side. */
+  readonly atOnce: number;
+  /** Nanoseconds of a tile, in a product of many, at each of the table's `terms`. */
+  readonly tileNs: Readonly<Partial<Record<Layout, readonly number[]>>>;
+}
 
-/** The variant with the least work on this target; among equals the first of the table. Same shape, same variant. */
+/** The measurements of one class of devices. */
+export interface DeviceTimes {
+  /** Where they were made. */
+  readonly adapter: string;
+  /** The K at which tiles were timed, ascending. */
+  readonly terms: readonly number[];
+  /** By `variantName`; a variant that is absent is not used. */
+  readonly variants: Readonly<Record<string, VariantTimes>>;
+}
+
+/** `deno task bench --tune` measures it anew, for the class of the device that it runs on. */
+export type MatmulTable = Readonly<Record<Target["deviceClass"], DeviceTimes>>;
+
+/** The table in `matmul_table.json`. */
+export const matmulTable: MatmulTable = checkedIn;
+
+/** Tiles of a product along N and along M. */
+export const tilesOf = ({ M, N }: Pick<Product, "M" | "N">, { rows, columns }: MatmulVariant) =>
+  [Math.ceil(N / columns), Math.ceil(M / rows)] as const;
+
+/** Nanoseconds at K terms: straight lines between the measured points, and on behind the last. */
+function timeAt(K: number, terms: readonly number[], times: readonly number[]): number {
+  const next = terms.findIndex((term, i) => i > 0 && term >= K), i = next < 0 ? terms.length - 1 : next;
+  const slope = (times[i] - times[i - 1]) / (terms[i] - terms[i - 1]);
+  return times[i] + slope * (K - terms[i]);
+}
+
+/**
+ * What a variant is expected to take for a product, in nanoseconds; infinity where the table does not have it, or a grid
+ * has no room for its tiles.
+ */
+export function expectedNs(product: Product, v: MatmulVariant, { terms, variants }: DeviceTimes): number {
+  const times = variants[variantName(v)], tileNs = times?.tileNs[layoutOf(product)];
+  if (!tileNs) return Infinity;
+  const [x, y] = tilesOf(product, v), tiles = x * y * product.outer * product.inner;
+  if (Math.max(x, y) > MAX_GROUPS) return Infinity;
+  return Math.ceil(tiles / times.atOnce) * times.atOnce * timeAt(product.K, terms, tileNs);
+}
+
+/** The variants that a device runs and that may read the product's operands; `withSums`, those that also sum rows. */
+export const variantsFor = (
+  product: Product,
+  { subgroupLanes }: Target,
+  { withSums = false }: { readonly withSums?: boolean } = {},
+): MatmulVariant[] =>
+  matmulVariants.filter((v) =>
+    (v.kernel !== "subgroup" || subgroupLanes >= 8) && (v.hasSums || !withSums) && fits(product, v)
+  );
+
+/** The variant with the least time on this target, by the table. Same shape, same variant. */
 export function pickVariant(
   product: Product,
-  { deviceClass, subgroupLanes }: Target,
-  { withSums = false }: { readonly withSums?: boolean } = {},
+  target: Target,
+  { table = matmulTable, ...needs }: { readonly table?: MatmulTable; readonly withSums?: boolean } = {},
 ): MatmulVariant {
-  if (deviceClass === "gpu") {
-    const [x, y] = tilesOf(product, TILE_64);
-    return x * y * product.outer * product.inner >= MANY_TILES ? TILE_64 : TILE_32;
-  }
-  if (subgroupLanes < 8) return PORTABLE;
-  const isLong = product.K > LONG_K && product.a.k === 1 && product.b.k === 1;
-  const work = (v: MatmulVariant): number => {
-    const [x, y] = tilesOf(product, v);
-    return x * y * (v.tileNs + product.K * (isLong ? v.longStepNs : v.stepNs));
-  };
-  return SUBGROUP.filter((v) => fits(product, v) && (v.hasSums || !withSums)).reduce((best, v) =>
-    work(v) < work(best) ? v : best
-  );
+  const times = table[target.deviceClass], ns = (v: MatmulVariant) => expectedNs(product, v, times);
+  return variantsFor(product, target, needs).reduce((best, v) => ns(v) < ns(best) ? v : best);
 }
 
 /** True where every vec4 that the variant reads starts at a multiple of four elements. */
@@ -169,8 +139,3 @@ function fits({ N, K, a, b }: Product, { fours }: MatmulVariant): boolean {
       return a.k === 1 && b.k === 1 && divides(K, a.m, a.inner, a.outer, b.n, b.inner, b.outer);
   }
 }
-
-/** Names the table: 16 hex digits of a hash of all that decides which kernel runs a product. */
-export const variantTableId = (): string =>
-  createHash("sha256").update(JSON.stringify([PORTABLE, SUBGROUP, TILE_64, TILE_32, MANY_TILES, LONG_K]))
-    .digest("hex").slice(0, 16);

@@ -139,14 +139,17 @@ export function storageOf(tensor: Tensor): Tensor {
   return t;
 }
 
-const MAX_GROUPS = 65_535;
+/** WebGPU's limit on each axis of a grid. */
+export const MAX_GROUPS = 65_535;
 
 /** A one-dimensional grid of `groups` workgroups, folded into y where x would pass the limit of 65,535. */
 export function foldGrid(groups: number): [number, number, number] {
   if (groups <= MAX_GROUPS) return [Math.max(groups, 1), 1, 1];
   const y = Math.ceil(groups / MAX_GROUPS);
   if (y > MAX_GROUPS) {
-    throw new GpuError(`a launch of ${groups} workgroups passes the limit of ${MAX_GROUPS} squared`);
+    throw new GpuError(`a launch of ${groups} workgroups passes the limit of ${MAX_GROUPS} squared`, {
+      fix: "use a smaller batch",
+    });
   }
   return [Math.ceil(groups / y), y, 1];
 }

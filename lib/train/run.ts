@@ -1,10 +1,11 @@
 /** A run's folder: what was run, where, with what; one process at a time. */
+import { isDeepStrictEqual } from "node:util";
 import packageJson from "../../deno.json" with { type: "json" };
 import { ConfigError, DataError } from "../core/errors.ts";
 import { writeFileAtomic } from "../io/atomic.ts";
 import { isJsonObject } from "../io/json_keys.ts";
 import { type FolderLock, lockFolder } from "../io/lock.ts";
-import { variantTableId } from "../ops/matmul_variants.ts";
+import type { KernelVariants } from "../ops/matmul_classes.ts";
 import { configDifferences, configHash, type StoredConfig } from "./config.ts";
 
 /** Everything that `run.json` says. */
@@ -23,8 +24,8 @@ export interface RunManifest {
   /** `git rev-parse HEAD`, with `+changes` where files differ from it; null without git. */
   readonly commit: string | null;
   readonly adapter: AdapterFacts;
-  /** `variantTableId`: which kernel runs which matrix product decides the last bits. */
-  readonly kernelVariants: string;
+  /** Which kernel runs which matrix product: that changes speed, not bits. */
+  readonly kernelVariants: KernelVariants;
   readonly dataset: { readonly name: string; readonly hash: string };
   /** ISO 8601. */
   readonly started: string;
@@ -42,7 +43,7 @@ export interface AdapterFacts {
 }
 
 /** Facts that are known once data and GPU are open. */
-export type RunFacts = Pick<RunManifest, "source" | "adapter" | "dataset"> & {
+export type RunFacts = Pick<RunManifest, "source" | "adapter" | "kernelVariants" | "dataset"> & {
   /** The experiment's text, kept beside the results. */
   readonly sourceText: string;
 };
@@ -131,7 +132,7 @@ export class RunFolder implements Disposable {
   /**
    * Writes `run.json` and the experiment's source; for a run that goes on, checks that it has the same data.
    *
-   * @returns What differs from when the run began and may change its numbers: for the user.
+   * @returns What differs from when the run began: for the user.
    * @throws {ConfigError} If the run began with other data.
    */
   async start({ sourceText, ...facts }: RunFacts): Promise<string[]> {
@@ -149,6 +150,11 @@ export class RunFolder implements Disposable {
       if (was.adapter.description !== facts.adapter.description) {
         warnings.push(`began on ${was.adapter.description}, goes on on ${facts.adapter.description}`);
       }
+      if (!isDeepStrictEqual(was.kernelVariants, facts.kernelVariants)) {
+        warnings.push(
+          "began with another table of kernels for matrix products, which changes speed, not bits",
+        );
+      }
       if (await readTextIfThere(copy) !== sourceText) {
         warnings.push(`${facts.source} has changed since the run began`);
       }
@@ -163,7 +169,6 @@ export class RunFolder implements Disposable {
         seed: Number(this.#request.config.seed),
         versions: { cala: packageJson.version, deno: Deno.version.deno, v8: Deno.version.v8 },
         commit: await gitCommit(),
-        kernelVariants: variantTableId(),
         started: new Date().toISOString(),
         ...facts,
       }),

@@ -3,6 +3,7 @@ import { ConfigError } from "../core/errors.ts";
 import { formatBytes, formatCount } from "../core/format.ts";
 import { sizeOf } from "../core/shape.ts";
 import { openDevice } from "../gpu/device.ts";
+import { kernelVariants } from "../ops/matmul_classes.ts";
 import { type CheckpointPlace, Checkpoints } from "./checkpoint.ts";
 import type { CometAccount } from "./comet.ts";
 import { openMirror } from "./comet_run.ts";
@@ -57,6 +58,7 @@ export async function trainRun(
     source: experiment.source,
     sourceText: await experiment.sourceText(),
     adapter: gpu.adapterInfo,
+    kernelVariants: kernelVariants(gpu),
     dataset: { name: data.dataset.name, hash: data.dataset.hash },
   });
   for (const warning of warnings) progress.note(`note: the run ${warning}`);

@@ -1,129 +1,180 @@
-import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { deepEqual, equal, match, notEqual, ok, throws } from "node:assert/strict";
 import { Random } from "../../lib/core/random.ts";
-import { ShapeError } from "../../lib/core/errors.ts";
-import { type Gpu, openDevice } from "../../lib/gpu/device.ts";
+import { GpuError, ShapeError } from "../../lib/core/errors.ts";
+import { sizeOf } from "../../lib/core/shape.ts";
+import { openDevice } from "../../lib/gpu/device.ts";
 import { sha256Hex } from "../../lib/io/atomic.ts";
-import { linear, weightGradOp } from "../../lib/ops/linear.ts";
+import { linear } from "../../lib/ops/linear.ts";
 import { headScores, headValues, matmul } from "../../lib/ops/matmul.ts";
-import { launchProduct } from "../../lib/ops/matmul_launch.ts";
-import { pickVariant, type Product } from "../../lib/ops/matmul_variants.ts";
+import { className, classOf, kernelVariants, productOf, shapeClasses } from "../../lib/ops/matmul_classes.ts";
+import { launchProduct, launchVariant } from "../../lib/ops/matmul_launch.ts";
+import {
+  expectedNs,
+  type Layout,
+  type MatmulTable,
+  matmulTable,
+  type MatmulVariant,
+  matmulVariants,
+  pickVariant,
+  type Product,
+  variantName,
+  variantsFor,
+  type VariantTimes,
+} from "../../lib/ops/matmul_variants.ts";
 import { evaluate } from "../../lib/plan/compile.ts";
-import { anyDevice, apply, applyNode, defineOp, type Target } from "../../lib/tensor/op.ts";
+import { apply, applyNode, defineOp, type Target } from "../../lib/tensor/op.ts";
 import { input } from "../../lib/tensor/tensor.ts";
 
 const lanes8: Target = { deviceClass: "software", subgroupLanes: 8 };
 const aGpu: Target = { deviceClass: "gpu", subgroupLanes: 32 };
 
-/** A batch of M x N x K products, operands stored as the two letters say. */
-function productOf(M: number, N: number, K: number, layout: "NN" | "NT" | "TN", outer = 1): Product {
-  return {
-    ...{ M, N, K, outer, inner: 1 },
-    a: { outer: M * K, inner: 0, ...(layout === "TN" ? { m: 1, k: M } : { m: K, k: 1 }) },
-    b: { outer: K * N, inner: 0, ...(layout === "NT" ? { n: K, k: 1 } : { n: 1, k: N }) },
-    y: { outer: M * N, inner: 0, m: N },
-  };
-}
+/** A batch of M x N x K products. */
+const product = (M: number, N: number, K: number, layout: Layout, count = 1): Product =>
+  productOf({ count, M, N, K, layout });
 
-/** A product for each entry of `matmul_subgroup.wgsl`, with edges that do not fill a tile. */
-const examples: Record<string, Product> = {
-  tile: productOf(63, 61, 29, "NT"),
-  tileRows: productOf(63, 60, 29, "TN"),
-  tileInner: productOf(47, 61, 256, "NT"),
-  small: productOf(5, 17, 9, "NN", 3),
-  smallInner: productOf(5, 17, 16, "NT", 3),
-  smallRows: productOf(5, 68, 9, "NN", 3),
-};
-
-Deno.test("pickVariant() takes the portable kernel where subgroups are missing or narrow", () => {
-  for (const product of Object.values(examples)) {
-    equal(pickVariant(product, anyDevice).kernel, "portable");
-    equal(pickVariant(product, { ...lanes8, subgroupLanes: 4 }).kernel, "portable");
+Deno.test("the checked-in table has a kernel for every product, and as many figures as it says", () => {
+  for (const [deviceClass, { terms, variants }] of Object.entries(matmulTable)) {
+    ok(terms.length > 1 && terms.every((term, i) => i === 0 || term > terms[i - 1]), deviceClass);
+    const names = matmulVariants.map(variantName);
+    for (const [name, { atOnce, tileNs }] of Object.entries(variants)) {
+      ok(names.includes(name) && Number.isInteger(atOnce) && atOnce > 0, name);
+      for (const times of Object.values(tileNs)) {
+        deepEqual([times.length, times.every((ns) => ns > 0)], [terms.length, true], name);
+      }
+    }
   }
-});
-
-Deno.test("pickVariant() finds a use for every entry point", () => {
-  for (const [entry, product] of Object.entries(examples)) equal(pickVariant(product, lanes8).entry, entry);
-});
-
-Deno.test("pickVariant() reads by fours only what starts at multiples of four", () => {
-  const rows = productOf(64, 64, 64, "NN");
-  equal(pickVariant(rows, lanes8).fours, "b along N");
-  equal(pickVariant({ ...rows, N: 62 }, lanes8).fours, "none");
-  equal(pickVariant({ ...rows, b: { ...rows.b, k: 65 } }, lanes8).fours, "none");
-  equal(pickVariant({ ...rows, outer: 2, b: { ...rows.b, outer: 4098 } }, lanes8).fours, "none");
-  const inner = productOf(64, 64, 1024, "NT");
-  equal(pickVariant(inner, lanes8).fours, "a and b along K");
-  equal(pickVariant({ ...inner, K: 1022 }, lanes8).fours, "none");
-  equal(pickVariant({ ...inner, a: { ...inner.a, m: 1026 } }, lanes8).fours, "none");
-});
-
-/** The product itself as an op, on a target of our choice. */
-const productOp = defineOp<{ product: Product; target: Target }>({
-  name: "product",
-  outputs: (_, { product: { outer, M, N } }) => [{ shape: [outer, M, N], dtype: "f32" }],
-  dispatch: ([a, b, bias, plus], [y], { product, target }) =>
-    launchProduct(product, { a, b, y }, { bias, scale: 0.5, isRelu: true, plus }, target),
-  cost: () => ({ flops: 0, bytes: 0 }),
-});
-
-/** Hashes of a product's bits on two targets. */
-async function onBoth(gpu: Gpu, product: Product, target: Target) {
-  const { M, N, K, outer } = product;
-  const random = new Random(1, `${M} ${N} ${K} ${outer}`);
-  const data = (shape: number[]) => ({ shape, data: random.normal(shape.reduce((p, n) => p * n)) });
-  const { wide, portable } = await evaluate(
-    gpu,
-    ({ a, b, bias, plus }) => ({
-      wide: apply(productOp, [a, b, bias, plus], { product, target }),
-      portable: apply(productOp, [a, b, bias, plus], { product, target: anyDevice }),
-    }),
-    { a: data([outer, M, K]), b: data([outer, K, N]), bias: data([N]), plus: data([outer, M, N]) },
-    { guard: true },
-  );
-  ok(M * N === 1 || wide.data.some((v) => v > 0), "something is computed"); // relu may leave one element at 0
-  return [wide, portable].map(({ data }) => sha256Hex(new Uint8Array(data.buffer)));
-}
-
-Deno.test("the subgroup kernels give the bits of the portable one", async () => {
-  using gpu = await openDevice();
-  if (gpu.subgroupLanes < 8) return;
-  for (const [entry, product] of Object.entries(examples)) {
-    const [wide, portable] = await onBoth(gpu, product, lanes8);
-    equal(wide, portable, entry);
-  }
-});
-
-Deno.test("the tiled kernels give the bits of the portable one, whatever the strides and edges", async () => {
-  using gpu = await openDevice();
-  for (const layout of ["NN", "NT", "TN"] as const) {
-    const products = [
-      productOf(1, 1, 1, layout),
-      productOf(33, 31, 17, layout, 2),
-      productOf(64, 96, 40, layout),
-      productOf(65, 63, 29, layout, 128),
-    ];
-    deepEqual(products.map((p) => pickVariant(p, aGpu).entry), ["tile32", "tile32", "tile32", "tile64"]);
-    for (const product of products) {
-      const [tiled, portable] = await onBoth(gpu, product, aGpu);
-      equal(tiled, portable, `${layout} ${product.M} ${product.N} ${product.K}`);
+  for (const layout of ["NN", "NT", "TN", "TT"] as const) {
+    for (const deviceClass of ["software", "gpu"] as const) {
+      const target = { deviceClass, subgroupLanes: 0 }, odd = product(7, 5, 3, layout);
+      ok(expectedNs(odd, pickVariant(odd, target), matmulTable[deviceClass]) < Infinity);
     }
   }
 });
 
-/** The gradient of a weight and, by the way, of its bias, on a target of our choice. */
-const sumsOp = defineOp<{ target: Target }>({
+Deno.test("expectedNs() goes in straight lines between the terms, and counts tiles that run side by side", () => {
+  const [variant] = matmulVariants.filter(({ kernel }) => kernel === "portable"); // 8 x 64
+  const times = {
+    adapter: "",
+    terms: [10, 20, 40],
+    variants: { "portable.tile": { atOnce: 4, tileNs: { NN: [100, 200, 300] } } },
+  };
+  const ns = (M: number, K: number, layout: Layout = "NN") =>
+    expectedNs(product(M, 64, K, layout), variant, times);
+  deepEqual([5, 10, 15, 20, 30, 40, 60].map((K) => ns(32, K) / 4), [50, 100, 150, 200, 250, 300, 400]);
+  deepEqual([8, 32, 33, 64, 65].map((M) => ns(M, 10)), [400, 400, 800, 800, 1200]);
+  equal(ns(8, 10, "NT"), Infinity);
+});
+
+Deno.test("pickVariant() takes what the table says is the fastest of those that may run", () => {
+  const flat = (ns: number): VariantTimes => ({ atOnce: 1, tileNs: { NN: [ns, ns], NT: [ns, ns] } });
+  const table = (variants: Record<string, VariantTimes>): MatmulTable => ({
+    ...matmulTable,
+    software: { adapter: "", terms: [1, 2], variants },
+  });
+  const figures = { "portable.tile": flat(5), "subgroup.tileRows": flat(4), "subgroup.small": flat(100) };
+  const pick = (p: Product, target: Target, variants: Record<string, VariantTimes> = figures) =>
+    variantName(pickVariant(p, target, { table: table(variants) }));
+  equal(pick(product(8, 32, 8, "NN"), lanes8), "subgroup.tileRows");
+  equal(pick(product(8, 31, 8, "NN"), lanes8), "portable.tile"); // rows of 31 are not read by fours
+  equal(pick(product(8, 32, 8, "NT"), lanes8), "portable.tile");
+  equal(pick(product(8, 32, 8, "NN"), { ...lanes8, subgroupLanes: 4 }), "portable.tile");
+  equal(variantsFor(product(8, 32, 8, "NT"), lanes8, { withSums: true }).some((v) => !v.hasSums), false);
+  equal(pick(product(8, 32, 8, "NN"), lanes8, { ...figures, "subgroup.small": flat(1) }), "subgroup.small");
+});
+
+Deno.test("variantsFor() reads by fours only what starts at multiples of four", () => {
+  const fours = (p: Product) => new Set(variantsFor(p, lanes8).map((v) => v.fours));
+  const rows = product(64, 64, 64, "NN");
+  ok(fours(rows).has("b along N"));
+  ok(!fours({ ...rows, N: 62 }).has("b along N"));
+  ok(!fours({ ...rows, b: { ...rows.b, k: 65 } }).has("b along N"));
+  ok(!fours({ ...rows, outer: 2, b: { ...rows.b, outer: 4098 } }).has("b along N"));
+  const inner = product(64, 64, 1024, "NT");
+  ok(fours(inner).has("a and b along K"));
+  ok(!fours({ ...inner, K: 1022 }).has("a and b along K"));
+  ok(!fours({ ...inner, a: { ...inner.a, m: 1026 } }).has("a and b along K"));
+});
+
+Deno.test("kernelVariants() names the kernel of each shape class, by the device's class", () => {
+  const { deviceClass, table, matmul } = kernelVariants(lanes8);
+  equal(deviceClass, "software");
+  match(table, /^[0-9a-f]{16}$/);
+  deepEqual(Object.keys(matmul), shapeClasses.map(className));
+  equal(new Set(Object.keys(matmul)).size, shapeClasses.length);
+  ok(Object.values(matmul).every((name) => matmulVariants.some((v) => variantName(v) === name)));
+  notEqual(kernelVariants(aGpu).table, table);
+  ok(Object.values(kernelVariants(aGpu).matmul).every((name) => name.startsWith("tiled.")));
+});
+
+Deno.test("classOf() finds the class of the same layout that is nearest in proportion", () => {
+  const name = (count: number, M: number, N: number, K: number, layout: Layout) =>
+    className(classOf({ count, M, N, K, layout }));
+  equal(name(1, 2048, 768, 768, "TT"), "2048 x 768 x 768 TT");
+  equal(name(1, 4000, 64, 64, "NT"), "4352 x 64 x 64 NT");
+  equal(name(1, 100, 50, 64, "TN"), "128 x 64 x 64 TN");
+  equal(name(64, 30, 30, 700, "NN"), "64 x 32 x 32 x 768 NN");
+});
+
+/** A product by a variant, with all that an epilogue does. */
+const variantOp = defineOp<{ variant: MatmulVariant; product: Product }>({
+  name: "variant",
+  outputs: (_, { product: { outer, M, N } }) => [{ shape: [outer, M, N], dtype: "f32" }],
+  dispatch: ([a, b, bias, plus], [y], { variant, product }) =>
+    launchVariant(variant, product, { a, b, y }, { bias, scale: 0.5, isRelu: true, plus }),
+  cost: () => ({ flops: 0, bytes: 0 }),
+});
+
+Deno.test("every kernel gives the same bits, whatever the layout and edges: the table changes speed alone", async () => {
+  using gpu = await openDevice();
+  const used = new Set<string>();
+  for (const layout of ["NN", "NT", "TN", "TT"] as const) {
+    const products = [
+      product(1, 1, 1, layout),
+      product(33, 31, 17, layout, 2),
+      product(64, 96, 40, layout),
+      product(47, 60, 256, layout),
+      product(65, 63, 29, layout, 9),
+      product(5, 68, 1300, layout),
+    ];
+    for (const one of products) {
+      const { M, N, K, outer } = one, random = new Random(1, `${M} ${N} ${K} ${outer}`);
+      const data = (...shape: number[]) => ({ shape, data: random.normal(sizeOf(shape)) });
+      const variants = variantsFor(one, gpu);
+      const results = await evaluate(
+        gpu,
+        ({ a, b, bias, plus }) =>
+          Object.fromEntries(
+            variants.map((
+              v,
+            ) => [variantName(v), apply(variantOp, [a, b, bias, plus], { variant: v, product: one })]),
+          ),
+        { a: data(outer, M, K), b: data(outer, K, N), bias: data(N), plus: data(outer, M, N) },
+        { guard: true },
+      );
+      const bits = Object.values(results).map(({ data }) => sha256Hex(new Uint8Array(data.buffer)));
+      ok(M * N === 1 || Object.values(results)[0].data.some((v) => v > 0), "something is computed"); // relu may leave one element at 0
+      deepEqual(
+        new Set(bits).size,
+        1,
+        `${className({ ...one, count: outer, layout })}: ${Object.keys(results)}`,
+      );
+      variants.forEach((v) => used.add(variantName(v)));
+    }
+  }
+  equal(used.size, gpu.subgroupLanes < 8 ? 3 : matmulVariants.length);
+});
+
+/** `aᵀ b`, and by the way the sums of the columns of `a`, by a variant. */
+const sumsOp = defineOp<{ variant: MatmulVariant; product: Product }>({
   name: "sums",
-  outputs: (
-    [a, b],
-  ) => [{ shape: [a.shape[1], b.shape[1]], dtype: "f32" }, { shape: [a.shape[1]], dtype: "f32" }],
-  dispatch: (inputs, outputs, { target }) =>
-    weightGradOp.dispatch(inputs, outputs, { hasPlus: false }, target),
+  outputs: (_, { product: { M, N } }) => [{ shape: [M, N], dtype: "f32" }, { shape: [M], dtype: "f32" }],
+  dispatch: ([a, b], [y, sums], { variant, product }) =>
+    launchVariant(variant, product, { a, b, y, sums }, {}),
   cost: () => ({ flops: 0, bytes: 0 }),
 });
 
 Deno.test("every kernel that also sums the rows of a gives the same sums", async () => {
   using gpu = await openDevice();
-  const targets = [anyDevice, aGpu, ...gpu.subgroupLanes < 8 ? [] : [lanes8]];
   for (const [K, M, N] of [[7, 1, 1], [29, 70, 33], [40, 36, 128], [17, 1100, 700]]) {
     const random = new Random(1, `${K}`), a = random.normal(K * M), b = random.normal(K * N);
     const want = Float32Array.from({ length: M }, (_, m) => {
@@ -131,21 +182,23 @@ Deno.test("every kernel that also sums the rows of a gives the same sums", async
       for (let k = 0; k < K; k++) sum = Math.fround(sum + a[k * M + m]);
       return sum;
     });
+    const one = product(M, N, K, "TN"), variants = variantsFor(one, gpu, { withSums: true });
+    equal(variants.length, gpu.subgroupLanes < 8 ? 3 : N % 4 === 0 ? 5 : 4);
     const values = await evaluate(
       gpu,
       (t) =>
         Object.fromEntries(
-          targets.flatMap((target, i) => {
-            const [y, sums] = applyNode(sumsOp, [t.a, t.b], { target }).outputs;
+          variants.flatMap((variant, i) => {
+            const [y, sums] = applyNode(sumsOp, [t.a, t.b], { variant, product: one }).outputs;
             return [[`y${i}`, y], [`sums${i}`, sums]];
           }),
         ),
       { a: { shape: [K, M], data: a }, b: { shape: [K, N], data: b } },
       { guard: true },
     );
-    targets.forEach((_, i) => {
-      deepEqual(values[`sums${i}`].data, want);
-      deepEqual(values[`y${i}`].data, values.y0.data);
+    variants.forEach((v, i) => {
+      deepEqual(values[`sums${i}`].data, want, variantName(v));
+      deepEqual(values[`y${i}`].data, values.y0.data, variantName(v));
     });
   }
 });
@@ -161,4 +214,15 @@ Deno.test("the matrix products name the shapes that do not fit", () => {
   shows(() => headScores(t(2, 3, 8), t(2, 5, 8), { heads: 3 }), /3 heads do not divide \[2, 3, 8\]/);
   shows(() => headScores(t(2, 3, 8), t(3, 5, 8), { heads: 2 }), /two sequences/);
   shows(() => headValues(t(2, 2, 3, 5), t(2, 3, 8)), /weights \[2, 2, 3, 5\] do not fit values \[2, 3, 8\]/);
+});
+
+Deno.test("a product with more tiles in a row than a grid takes says what to do", () => {
+  const x = input("x", { shape: [1], dtype: "f32" });
+  const launch = (M: number) => launchProduct(product(M, 1, 1, "NT"), { a: x, b: x, y: x }, {}, lanes8);
+  equal(launch(8 * 65_535 + 1)[0].grid[1], 16_384); // tiles of 8 rows, which are faster, would be too many
+  throws(() => launch(2 ** 22 + 1), (error) => {
+    ok(error instanceof GpuError && error.fix === "use a smaller batch");
+    match(error.message, /^a matrix product of 4194305 x 1 x 1 has 131073 tiles in a row or column/);
+    return true;
+  });
 });

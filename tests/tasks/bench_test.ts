@@ -1,9 +1,11 @@
 import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert/strict";
+import { matmulTable } from "../../lib/ops/matmul_variants.ts";
 import { kernelCases } from "../../tasks/bench/cases.ts";
 import { type BenchRow, benchRow, median } from "../../tasks/bench/measure.ts";
 import { benchRows, COPY, MADD, page, section } from "../../tasks/bench/report.ts";
 import { roofline } from "../../tasks/bench/roofline.ts";
-import { run, withFolder } from "./run_task.ts";
+import { tableText } from "../../tasks/bench/tune.ts";
+import { path, run, withFolder } from "./run_task.ts";
 
 const place = { adapter: "an adapter", commit: "0123456789abcdef" };
 const line = (kernel: string, gflops: number, gbps: number): BenchRow => ({
@@ -63,6 +65,13 @@ Deno.test("roofline() puts a dot at the ceiling on the roof and a slower one bel
   };
   ok(Math.abs(at(20)) < 0.2, "on the roof");
   ok(at(10) > 10, "below it: y grows downwards");
+});
+
+Deno.test("the checked-in table of kernels is as --tune writes it, and only --tune does", async () => {
+  const file = await Deno.readTextFile(path("lib/ops/matmul_table.json"));
+  strictEqual(tableText(matmulTable), file);
+  const { stdout } = await run("bench", ["--help"], ".");
+  match(stdout, /--tune +instead: time every kernel.*Nothing else ever does that/);
 });
 
 Deno.test("kernelCases() has no kernel twice at one shape", () => {

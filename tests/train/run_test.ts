@@ -1,7 +1,8 @@
 import { deepStrictEqual, match, ok, rejects, strictEqual } from "node:assert/strict";
 import { ConfigError, DataError } from "../../lib/core/errors.ts";
 import { flag } from "../../lib/core/flags.ts";
-import { variantTableId } from "../../lib/ops/matmul_variants.ts";
+import { kernelVariants } from "../../lib/ops/matmul_classes.ts";
+import { anyDevice } from "../../lib/tensor/op.ts";
 import { configDifferences, configHash, withTrainingFlags } from "../../lib/train/config.ts";
 import { readManifest, RunFolder, type RunRequest } from "../../lib/train/run.ts";
 
@@ -10,6 +11,7 @@ const facts = {
   source: "experiments/toy.ts",
   sourceText: "export default 1;\n",
   adapter: { vendor: "v", architecture: "a", device: "d", description: "a GPU" },
+  kernelVariants: kernelVariants(anyDevice),
   dataset: { name: "toy", hash: "aa" },
 };
 
@@ -68,13 +70,20 @@ Deno.test("a run is named by its configuration, notes what it is, and goes on un
     deepStrictEqual([manifest.status, manifest.seed, manifest.configHash], ["running", 1, hash]);
     deepStrictEqual([manifest.adapter, manifest.dataset], [facts.adapter, facts.dataset]);
     strictEqual(manifest.versions.deno, Deno.version.deno);
-    strictEqual(manifest.kernelVariants, variantTableId());
+    deepStrictEqual(manifest.kernelVariants, kernelVariants(anyDevice));
+    strictEqual(manifest.kernelVariants.matmul["2048 x 768 x 768 NN"], "portable.tile");
     strictEqual(await Deno.readTextFile(`${request.out}/toy/${hash.slice(0, 8)}/toy.ts`), facts.sourceText);
     using again = await RunFolder.open(request);
     deepStrictEqual(again.manifest, manifest);
-    const changed = { ...facts, sourceText: "", adapter: { ...facts.adapter, description: "another GPU" } };
+    const changed = {
+      ...facts,
+      sourceText: "",
+      adapter: { ...facts.adapter, description: "another GPU" },
+      kernelVariants: kernelVariants({ deviceClass: "gpu", subgroupLanes: 32 }),
+    };
     deepStrictEqual(await again.start(changed), [
       "began on a GPU, goes on on another GPU",
+      "began with another table of kernels for matrix products, which changes speed, not bits",
       "experiments/toy.ts has changed since the run began",
     ]);
     await again.end("done");

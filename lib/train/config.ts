@@ -26,7 +26,7 @@ export const trainingFlags = {
       "runs the encoders twice, in micro-batches. The losses and gradients stay the same",
     { choices: ["plain", "recompute", "gradcache"] },
   ),
-  microBatch: flag(8, "triplets that gradcache encodes at once; divides the batch size", {
+  microBatch: flag(8, "triplets that gradcache encodes at once; divides a batch that is larger", {
     integer: true,
     min: 1,
   }),

@@ -27,6 +27,9 @@ export interface Ranking {
   readonly groups: readonly (readonly number[] | undefined)[];
 }
 
+/** Rows at once: 128 texts of CLIP take 101 MB in its widest layer, which WebGPU's default limit allows. */
+const MAX_BATCH = 128;
+
 /** Batches of one encoding have numbers of their own below this, for dropout. */
 const MAX_BATCHES = 2 ** 16;
 
@@ -51,7 +54,7 @@ export class Evaluator implements Disposable {
   readonly #queries = new Map<Kind, Program>();
 
   /**
-   * @param batchSize Images or queries that are encoded at once.
+   * @param batchSize Images or queries that are encoded at once, at most.
    * @param dropoutSeed Encodes with dropout on, as in training: the released code's validations (quirk Q12).
    */
   constructor(
@@ -65,7 +68,7 @@ export class Evaluator implements Disposable {
     this.#frame = frame;
     this.#state = state;
     this.#data = data;
-    this.#batchSize = batchSize;
+    this.#batchSize = Math.min(batchSize, MAX_BATCH);
     this.#mode = dropoutSeed === undefined ? {} : { isTraining: true, seed: dropoutSeed };
     this.#reader = new BatchReader(data.images, data.fields?.evaluation);
     this.#gallery = new Program(gpu, (t) => ({ outputs: frame.encodeGallery(imageBatch(t, "gallery")) }), {

@@ -26,8 +26,9 @@ import {
 /** @throws {ConfigError} If micro-batches do not fill the batch. */
 export function gradCacheStep(
   functions: StepFunctions,
-  { batchSize, microBatch }: GradCacheOptions,
+  { batchSize, microBatch: most }: GradCacheOptions,
 ): StepMaker {
+  const microBatch = Math.min(most, batchSize);
   if (!Number.isInteger(batchSize / microBatch)) {
     throw new ConfigError(`--micro-batch ${microBatch} does not divide --batch-size ${batchSize}`, {
       fix: `choose one of ${divisors(batchSize).join(", ")}`,

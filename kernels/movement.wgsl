@@ -1,12 +1,13 @@
-// Copy between two strided layouts: dst[tAt + sum_k i_k t_k] = src[sAt + sum_k i_k s_k], for all i < (d0, ..., d4).
+// Copy between two strided layouts: dst[tAt + sum_k i_k t_k] = src[sAt + sum_k i_k s_k], for all i < (d0, ..., d5, run).
+// An invocation copies a run: on a CPU the divisions that find its place cost as much as a dozen copies.
 // Elements are copied as bits: u32 stands for every 4-byte type. `copyBy4`: the last axis is contiguous on both
 // sides and everything is a multiple of 4; sizes, strides and offsets are then in vec4.
 // Grid: any; each invocation walks on by the number of invocations.
 struct Sizes {
-  N: u32, // product of the d
-  d1: u32, d2: u32, d3: u32, d4: u32, // axes, outermost first; the outermost needs no size
-  s0: u32, s1: u32, s2: u32, s3: u32, s4: u32, sAt: u32, // source: strides and first element
-  t0: u32, t1: u32, t2: u32, t3: u32, t4: u32, tAt: u32, // destination
+  N: u32, run: u32, // product of the d; elements of a run
+  d1: u32, d2: u32, d3: u32, d4: u32, d5: u32, // axes, outermost first; the outermost needs no size
+  s0: u32, s1: u32, s2: u32, s3: u32, s4: u32, s5: u32, sRun: u32, sAt: u32, // source: strides and first element
+  t0: u32, t1: u32, t2: u32, t3: u32, t4: u32, t5: u32, tRun: u32, tAt: u32, // destination
 }
 @group(1) @binding(0) var<uniform> sizes: Sizes;
 
@@ -15,10 +16,14 @@ struct Sizes {
 @group(0) @binding(0) var<storage, read> src4: array<vec4u>;
 @group(0) @binding(1) var<storage, read_write> dst4: array<vec4u>;
 
-// Places of element i: source, destination. Unused axes are passed over: uniform branches spare divisions.
+// First places of run i: source, destination. Unused axes are passed over: uniform branches spare divisions.
 fn places(i: u32) -> vec2u {
   var rest = i;
   var at = vec2u(sizes.sAt, sizes.tAt);
+  if (sizes.d5 > 1u) {
+    at += (rest % sizes.d5) * vec2u(sizes.s5, sizes.t5);
+    rest /= sizes.d5;
+  }
   if (sizes.d4 > 1u) {
     at += (rest % sizes.d4) * vec2u(sizes.s4, sizes.t4);
     rest /= sizes.d4;
@@ -42,7 +47,7 @@ fn places(i: u32) -> vec2u {
 fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) n: vec3u) {
   for (var i = id.x; i < sizes.N; i += n.x * 64u) {
     let at = places(i);
-    dst[at.y] = src[at.x];
+    for (var j = 0u; j < sizes.run; j++) { dst[at.y + j * sizes.tRun] = src[at.x + j * sizes.sRun]; }
   }
 }
 
@@ -50,6 +55,6 @@ fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) n: ve
 fn copyBy4(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) n: vec3u) {
   for (var i = id.x; i < sizes.N; i += n.x * 64u) {
     let at = places(i);
-    dst4[at.y] = src4[at.x];
+    for (var j = 0u; j < sizes.run; j++) { dst4[at.y + j * sizes.tRun] = src4[at.x + j * sizes.sRun]; }
   }
 }

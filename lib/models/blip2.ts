@@ -103,9 +103,11 @@ export class Blip2 implements Encoders {
 
   encode(batch: TripletBatch, { tac, hca }: HeadsRead): Encoded {
     const [reference, target] = this.#tokens([batch.reference, batch.target]);
-    const images = tac ? [batch.target, batch.reference] : [batch.target];
-    const tokens = tac ? [target, reference] : [target];
-    const [targetEmbeds, referenceEmbedsForTac] = this.#visual(images, tokens, tac || hca ? undefined : 1);
+    // In the stem's order: together the two are its whole result, not a copy of it.
+    const images = tac ? [batch.reference, batch.target] : [batch.target];
+    const tokens = tac ? [reference, target] : [target];
+    const embeds = this.#visual(images, tokens, tac || hca ? undefined : 1);
+    const targetEmbeds = embeds[embeds.length - 1], referenceEmbedsForTac = embeds[0];
     const referenceEmbeds = this.#multimodal(reference, batch); // [B, 1, D]
     const textEmbeds = this.#textual(batch, hca ? undefined : 1);
     return {
@@ -139,7 +141,7 @@ export class Blip2 implements Encoders {
     const { stem } = this;
     if (!stem) return images.map((image) => imageField(image, "tokens"));
     const pixels = images.map((image) => imageField(image, "pixels"));
-    return together(pixels, (x) => scope("stem", () => stem.forward(x)));
+    return parted(scope("stem", () => stem.forward(...pixels)), pixels);
   }
 
   /** `[B, K, D]`, or `[B, rows, D]`, of each batch of images. */
@@ -186,12 +188,14 @@ function firstRow(x: Tensor): Tensor {
   return reshape(L === 1 ? x : slice(x, 1, 0, 1), [B, D]);
 }
 
-/** Applies `encode` to the batches as one, and cuts its result at the same places: fewer, larger launches. */
-function together(parts: readonly Tensor[], encode: (x: Tensor) => Tensor): Tensor[] {
-  if (parts.length === 1) return [encode(parts[0])];
-  const y = encode(concat(parts, 0));
+/** Applies `encode` to the batches as one, and cuts its result at the same places. */
+const together = (parts: readonly Tensor[], encode: (x: Tensor) => Tensor): Tensor[] =>
+  parted(encode(concat(parts, 0)), parts);
+
+/** Cuts the first axis into parts as long as those of `like`. */
+function parted(y: Tensor, like: readonly Tensor[]): Tensor[] {
   let end = 0;
-  return parts.map(({ shape: [B] }) => slice(y, 0, end, end += B));
+  return like.map(({ shape: [B] }) => slice(y, 0, end, end += B));
 }
 
 /**

@@ -6,7 +6,8 @@ import { type LinearInit, xavierNormalLinear } from "../nn/init.ts";
 import { LayerNorm } from "../nn/layer_norm.ts";
 import { Linear } from "../nn/linear.ts";
 import { add, gelu } from "../ops/elementwise.ts";
-import { concat, permute, reshape } from "../ops/movement.ts";
+import { concat, reshape } from "../ops/movement.ts";
+import { patches } from "../ops/patches.ts";
 import { type Param, param, type Tensor } from "../tensor/tensor.ts";
 
 /** Sizes of the stem. */
@@ -60,25 +61,28 @@ export class Stem {
     this.size = size;
   }
 
-  /** @throws {ShapeError} If the pixels are not `[B, S, S, 3]` of the stem's size. */
-  forward(pixels: Tensor): Tensor {
-    const [B, H, W, C] = pixels.shape;
-    if (H !== this.size || W !== this.size || C !== 3) {
-      throw new ShapeError(
-        `the stem takes [B, ${this.size}, ${this.size}, 3], got ${showShape(pixels.shape)}`,
-      );
+  /**
+   * One or more batches of images, whose tokens follow one another.
+   *
+   * @throws {ShapeError} If the pixels are not `[B, S, S, 3]` of the stem's size.
+   */
+  forward(...images: readonly Tensor[]): Tensor {
+    for (const { shape } of images) {
+      const [, H, W, C] = shape;
+      if (H !== this.size || W !== this.size || C !== 3) {
+        throw new ShapeError(
+          `the stem takes [B, ${this.size}, ${this.size}, 3], got ${showShape(shape)}`,
+        );
+      }
     }
-    const patches = gelu(this.patch_norm.forward(this.patch.forward(blocks(pixels, this.size / GRID))));
-    const merged = gelu(this.merge_norm.forward(this.merge.forward(blocks(patches, 2)))); // [B, 4, 4, W]
-    const width = merged.shape[3], tokens = reshape(merged, [B, MERGED * MERGED, width]);
-    const whole = this.whole.forward(reshape(merged, [B, MERGED * MERGED * width]));
+    // The four patches that are merged lie together from the start: merging needs no copy.
+    const pixels = patches(images, { size: this.size / GRID, group: GRID / MERGED });
+    const patchVectors = gelu(this.patch_norm.forward(this.patch.forward(pixels))); // [B, 4, 4, 4, patchWidth]
+    const [B, , , count, patchWidth] = patchVectors.shape, T = MERGED * MERGED;
+    const groups = reshape(patchVectors, [B, T, count * patchWidth]);
+    const tokens = gelu(this.merge_norm.forward(this.merge.forward(groups))); // [B, 16, W]
+    const width = tokens.shape[2];
+    const whole = this.whole.forward(reshape(tokens, [B, T * width]));
     return this.ln_vision.forward(concat([reshape(whole, [B, 1, width]), add(tokens, this.positions)], 1));
   }
-}
-
-/** `[B, H, W, C]` to `[B, H/p, W/p, p*p*C]`: each block of `p` by `p` as one vector, row by row. */
-function blocks(x: Tensor, p: number): Tensor {
-  const [B, H, W, C] = x.shape, h = H / p, w = W / p;
-  const rows = reshape(x, [B * h, p, w, p * C]); // a row of a block is contiguous
-  return reshape(permute(rows, [0, 2, 1, 3]), [B, h, w, p * p * C]);
 }

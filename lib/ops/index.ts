@@ -35,6 +35,7 @@ import { layerNormGradOp, layerNormOp, layerNormParamGradOp } from "./layer_norm
 import { linearOp, weightGradOp } from "./linear.ts";
 import { headScoresOp, headValuesOp, matmulOp } from "./matmul.ts";
 import { concatOp, expandOp, padOp, permuteOp, reshapeOp, sliceOp } from "./movement.ts";
+import { patchesOp } from "./patches.ts";
 import { sumOp } from "./reduce.ts";
 import { softmaxGradOp, softmaxOp } from "./softmax.ts";
 
@@ -74,6 +75,7 @@ export const ops = {
   pad: padOp,
   concat: concatOp,
   expand: expandOp,
+  patches: patchesOp,
   // rows by index
   embedding: embeddingOp,
   embeddingGrad: embeddingGradOp,

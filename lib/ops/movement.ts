@@ -11,68 +11,14 @@ import {
 } from "../core/shape.ts";
 import { apply, type Cost, defineOp, type Dispatch, type Kernel, type OpDef } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import wgsl from "../../kernels/movement.wgsl" with { type: "text" };
-import { addN, fillDispatch } from "./elementwise.ts";
+import padWgsl from "../../kernels/pad.wgsl" with { type: "text" };
+import { copyDispatch, part, runOf, whole } from "./copy.ts";
+import { addN } from "./elementwise.ts";
 import { walkGrid } from "./grid.ts";
 import { sumTo } from "./reduce.ts";
 
-const kernel: Kernel = { file: "kernels/movement.wgsl", wgsl };
-const MAX_RANK = 5;
+const padKernel: Kernel = { file: "kernels/pad.wgsl", wgsl: padWgsl };
 
-/** One side of a copy: stride of each axis, and the first element. */
-interface Layout {
-  readonly strides: readonly number[];
-  readonly offset: number;
-}
-
-/** Axes of size 1 dropped; neighbours joined where both sides step through them as through one. Outermost first. */
-function joinAxes(shape: Shape, from: readonly number[], to: readonly number[]): [number, number, number][] {
-  const axes: [number, number, number][] = [];
-  shape.forEach((size, i) => {
-    const last = axes.at(-1);
-    if (size === 1) return;
-    if (last && last[1] === from[i] * size && last[2] === to[i] * size) {
-      axes[axes.length - 1] = [last[0] * size, from[i], to[i]];
-    } else axes.push([size, from[i], to[i]]);
-  });
-  return axes;
-}
-
-/** Copies a block of `shape` from `src` to `dst`. */
-function copyDispatch(shape: Shape, src: Tensor, from: Layout, dst: Tensor, to: Layout): Dispatch {
-  let axes = joinAxes(shape, from.strides, to.strides);
-  if (axes.length > MAX_RANK) {
-    throw new ShapeError(`at most ${MAX_RANK} axes can be moved, got ${showShape(shape)}`);
-  }
-  const last = axes.at(-1);
-  const by4 = last !== undefined && last[1] === 1 && last[2] === 1 && last[0] % 4 === 0 &&
-    [from.offset, to.offset, ...axes.slice(0, -1).flatMap(([, s, t]) => [s, t])].every((n) => n % 4 === 0);
-  const unit = by4 ? 4 : 1;
-  if (by4) axes = axes.map(([d, s, t], i) => i === axes.length - 1 ? [d / 4, 1, 1] : [d, s / 4, t / 4]);
-  const [a0, a1, a2, a3, a4] = [
-    ...new Array<[number, number, number]>(MAX_RANK - axes.length).fill([1, 0, 0]),
-    ...axes,
-  ];
-  const N = sizeOf(shape) / unit;
-  return {
-    kernel,
-    entry: by4 ? "copyBy4" : "copy",
-    sizes: {
-      ...{ N, d1: a1[0], d2: a2[0], d3: a3[0], d4: a4[0] },
-      ...{ s0: a0[1], s1: a1[1], s2: a2[1], s3: a3[1], s4: a4[1], sAt: from.offset / unit },
-      ...{ t0: a0[2], t1: a1[2], t2: a2[2], t3: a3[2], t4: a4[2], tAt: to.offset / unit },
-    },
-    grid: walkGrid(N),
-    bind: by4 ? { src4: src, dst4: dst } : { src, dst },
-  };
-}
-
-const whole = (x: Tensor): Layout => ({ strides: stridesOf(x.shape), offset: 0 });
-/** The part of `x` that starts at `start` of an axis. */
-const part = (x: Tensor, axis: number, start: number): Layout => {
-  const strides = stridesOf(x.shape);
-  return { strides, offset: start * strides[axis] };
-};
 /** `shape` with another size of one axis. */
 const resized = (shape: Shape, axis: number, size: number): Shape =>
   shape.map((n, i) => i === axis ? size : n);
@@ -110,9 +56,9 @@ export const permuteOp = defineOp<readonly number[]>({
     }
     return [{ shape: axes.map((axis) => x.shape[axis]), dtype: x.dtype }];
   },
-  dispatch: ([x], [y], axes) => {
-    const strides = stridesOf(x.shape);
-    return [copyDispatch(y.shape, x, { strides: axes.map((axis) => strides[axis]), offset: 0 }, y, whole(y))];
+  dispatch: ([x], [y], axes, target) => {
+    const strides = stridesOf(x.shape), from = { strides: axes.map((axis) => strides[axis]), offset: 0 };
+    return [copyDispatch(y.shape, [x, from], [y, whole(y)], target)];
   },
   backward: ({ dy, attrs: axes }) => [permute(dy, axes.map((_, i) => axes.indexOf(i)))],
   cost: copyCost,
@@ -146,7 +92,9 @@ export const sliceOp = defineOp<SliceAttrs>({
     }
     return [{ shape: resized(x.shape, axis, end - start), dtype: x.dtype }];
   },
-  dispatch: ([x], [y], { axis, start }) => [copyDispatch(y.shape, x, part(x, axis, start), y, whole(y))],
+  dispatch: ([x], [y], { axis, start }, target) => [
+    copyDispatch(y.shape, [x, part(x, axis, start)], [y, whole(y)], target),
+  ],
   backward: (
     { inputs: [x], dy, attrs: { axis, start } },
   ) => [apply(padOp, [dy], { axis, start, size: x.shape[axis] })],
@@ -168,10 +116,18 @@ interface PadAttrs {
 export const padOp = defineOp<PadAttrs>({
   name: "pad",
   outputs: ([x], { axis, size }) => [{ shape: resized(x.shape, axis, size), dtype: x.dtype }],
-  dispatch: ([x], [y], { axis, start }) => [
-    fillDispatch(y, 0),
-    copyDispatch(x.shape, x, whole(x), y, part(y, axis, start)),
-  ],
+  dispatch: ([x], [y], { axis, start, size }, target) => {
+    const L = x.shape[axis], I = sizeOf(x.shape.slice(axis + 1)), unit = I % 4 === 0 ? 4 : 1;
+    const run = runOf(I / unit, target), N = sizeOf(y.shape) / unit / run;
+    const bind: Dispatch["bind"] = unit === 4 ? { x4: x, y4: y } : { x, y };
+    return [{
+      kernel: padKernel,
+      entry: unit === 4 ? "padBy4" : "pad",
+      sizes: { N, L, S: size, I: I / unit, start, run },
+      grid: walkGrid(N),
+      bind,
+    }];
+  },
   backward: ({ inputs: [x], dy, attrs: { axis, start } }) => [slice(dy, axis, start, start + x.shape[axis])],
   cost: ([x], [y]) => ({ flops: 0, bytes: 4 * (sizeOf(x.shape) + sizeOf(y.shape)) }),
 });
@@ -211,9 +167,9 @@ export const concatOp = defineOp<{ readonly axis: number }>({
     const size = xs.reduce((n, x) => n + x.shape[axis], 0);
     return [{ shape: resized(xs[0].shape, axis, size), dtype: xs[0].dtype }];
   },
-  dispatch: (xs, [y], { axis }) =>
+  dispatch: (xs, [y], { axis }, target) =>
     starts(xs, axis).map((start, i) =>
-      copyDispatch(xs[i].shape, xs[i], whole(xs[i]), y, part(y, axis, start))
+      copyDispatch(xs[i].shape, [xs[i], whole(xs[i])], [y, part(y, axis, start)], target)
     ),
   backward: ({ inputs: xs, dy, attrs: { axis } }) =>
     starts(xs, axis).map((start, i) => slice(dy, axis, start, start + xs[i].shape[axis])),
@@ -255,10 +211,10 @@ export const expandOp = defineOp<Shape>({
     }
     return [{ shape, dtype: x.dtype }];
   },
-  dispatch: ([x], [y]) => {
+  dispatch: ([x], [y], _, target) => {
     const strides = stridesOf(x.shape), skip = y.shape.length - x.shape.length;
     const from = y.shape.map((_, i) => i < skip || x.shape[i - skip] === 1 ? 0 : strides[i - skip]);
-    return [copyDispatch(y.shape, x, { strides: from, offset: 0 }, y, whole(y))];
+    return [copyDispatch(y.shape, [x, { strides: from, offset: 0 }], [y, whole(y)], target)];
   },
   backward: ({ inputs: [x], dy }) => [sumTo(dy, x.shape)],
   cost: ([x], [y]) => ({ flops: 0, bytes: 4 * (sizeOf(x.shape) + sizeOf(y.shape)) }),

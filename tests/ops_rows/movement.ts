@@ -1,6 +1,7 @@
 /** Rows of `lib/ops/movement.ts`: copies, so every bit must be right. */
 import { type Shape, sizeOf, stridesOf } from "../../lib/core/shape.ts";
 import { concat, expand, padOp, permute, reshape, slice, transpose } from "../../lib/ops/movement.ts";
+import { patches } from "../../lib/ops/patches.ts";
 import { apply } from "../../lib/tensor/op.ts";
 import { type Input, row, type Values } from "../ops_harness.ts";
 import { eachIndex, mapElements } from "./reference.ts";
@@ -144,5 +145,33 @@ export const movementRows = {
       [[2, 1, 3, 1, 2], [2, 3, 3, 2, 2]],
       [[1, 2], [70_001, 2]],
     ]),
+  }),
+  patches: row<{ size: number; group: number }>({
+    op: (images, options) => patches(images, options),
+    reference: (images, { size: p, group: g }) => {
+      const y: number[] = [];
+      for (const { shape: [B, H, W, C], data } of images) {
+        const of = (n: number) => Array.from({ length: n }, (_, i) => i);
+        for (const b of of(B)) {
+          for (const [r, c] of of(H / (g * p)).flatMap((r) => of(W / (g * p)).map((c) => [r, c]))) {
+            for (const [py, px] of of(g).flatMap((py) => of(g).map((px) => [py, px]))) {
+              for (const [i, j] of of(p).flatMap((i) => of(p).map((j) => [i, j]))) {
+                const row = (r * g + py) * p + i, column = (c * g + px) * p + j;
+                for (const k of of(C)) y.push(data[((b * H + row) * W + column) * C + k]);
+              }
+            }
+          }
+        }
+      }
+      return y;
+    },
+    forward: EXACT,
+    noGradient: [0, 1],
+    cases: [
+      { inputs: [[1, 1, 1, 1]], options: { size: 1, group: 1 } },
+      { inputs: [[2, 12, 6, 3], [3, 12, 6, 3]], options: { size: 3, group: 2 } },
+      { inputs: [[2, 16, 16, 2], [1, 16, 16, 2]], options: { size: 2, group: 2 } }, // by fours
+      { inputs: [[1, 300, 300, 1]], options: { size: 5, group: 3 } },
+    ],
   }),
 };

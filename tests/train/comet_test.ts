@@ -183,7 +183,7 @@ Deno.test("a run logs to Comet by flags, goes on as the same experiment, and kee
     strictEqual(code, 0, stderr);
     match(stderr, new RegExp(`logged at ${server.url}/lab/toy_experiment/E1`));
     const names = new Set(server.received.map(({ body }) => body.metricName));
-    ok(["step_loss", "epoch_loss", "R@10"].every((name) => names.has(name)), [...names].join());
+    ok(["step_loss", "epoch_loss", "recall_at10"].every((name) => names.has(name)), [...names].join());
     for (const text of texts(`${cwd}/runs`)) ok(!text.includes(KEY));
     ok(!stderr.includes(KEY));
     const { records } = await readJsonl(`${cwd}/runs/toy_experiment/a/log.jsonl`);

@@ -74,8 +74,9 @@ const PERMUTATIONS = 10_000;
 /**
  * Compares methods by their runs' ranks; runs of different protocols come into different comparisons.
  *
- * @param metrics `R@k`, or `R_subset@k` over the queries with a group.
- * @throws {ConfigError} If a metric is neither.
+ * @param metrics `R@k`, or `R_subset@k` over the queries with a group, or the mean of some: `mean(R@5+R_s@1)`, and FashionIQ's
+ * `average_recall`, that of R@10 and R@50.
+ * @throws {ConfigError} If a metric is none of these.
  * @throws {DataError} If a method has a seed twice, or two runs of one protocol have different queries.
  *
  * @example Usage
@@ -120,17 +121,31 @@ export function compareMethods(
   });
 }
 
-/** A metric: a cut-off, in the whole gallery or among the look-alikes. */
+/** A metric: the mean of Recalls, of one as a rule. */
 interface Measure {
   readonly metric: string;
+  readonly terms: readonly Term[];
+}
+
+/** A cut-off, in the whole gallery or among the look-alikes. */
+interface Term {
   readonly k: number;
   readonly isSubset: boolean;
 }
 
+/** Names of the released code for means. */
+const RELEASED_MEANS: Readonly<Record<string, string>> = { average_recall: "mean(R@10+R@50)" };
+
 function measureOf(metric: string): Measure {
-  const [, subset, k] = /^R(_subset)?@([1-9]\d*)$/.exec(metric) ?? [];
-  if (k === undefined) throw new ConfigError(`metric "${metric}": expected R@k or R_subset@k, such as R@10`);
-  return { metric, k: Number(k), isSubset: subset !== undefined };
+  const [, sum] = /^mean\((.+)\)$/.exec(RELEASED_MEANS[metric] ?? metric) ?? [];
+  const terms = (sum?.split("+") ?? [metric]).map((name) => {
+    const [, subset, k] = /^R(_subset|_s)?@([1-9]\d*)$/.exec(name) ?? [];
+    if (k === undefined) {
+      throw new ConfigError(`metric "${metric}": expected R@k or R_subset@k, such as R@10`);
+    }
+    return { k: Number(k), isSubset: subset !== undefined };
+  });
+  return { metric, terms };
 }
 
 /** Which queries, and what of them. */
@@ -146,7 +161,9 @@ function placesOf({ rules, subset, categories }: SeedRanks, measures: readonly M
   const scopes: [string, readonly number[]][] = [["all", rules.map((_, q) => q)], ...queriesByRule(rules)];
   return scopes.flatMap(([scope, queries]) =>
     measures.flatMap((measure) => {
-      const positions = measure.isSubset ? queries.filter((q) => (subset?.[q] ?? null) !== null) : queries;
+      const positions = measure.terms.some(({ isSubset }) => isSubset)
+        ? queries.filter((q) => (subset?.[q] ?? null) !== null)
+        : queries;
       if (positions.length === 0) return [];
       return [{ ...measure, scope, positions, weights: weightsOf(positions, categories) }];
     })
@@ -174,9 +191,12 @@ const scopeOf = ({ scope, positions, metric }: Place, runs: readonly SeedRanks[]
 });
 
 /** Each query's part of the mean. */
-function hits({ ranks, subset }: SeedRanks, { positions, weights, k, isSubset }: Place): Float64Array {
-  const of = isSubset ? subset : ranks;
-  return hitsAt(positions.map((q) => of?.[q] ?? NO_RANK), k).map((hit, i) => weights[i] * hit);
+function hits({ ranks, subset }: SeedRanks, { positions, weights, terms }: Place): Float64Array {
+  const each = terms.map(({ k, isSubset }) => {
+    const of = isSubset ? subset : ranks;
+    return hitsAt(positions.map((q) => of?.[q] ?? NO_RANK), k);
+  });
+  return each[0].map((_, i) => weights[i] * meanOf(each.map((values) => values[i])));
 }
 
 /** Each query's mean over seeds. */

@@ -46,7 +46,8 @@ function recallTable(estimates: readonly Estimate[]): Table {
   return { nameColumns: 1, header: ["", "seeds", ...metrics], cells };
 }
 
-const testTable = (differences: readonly Difference[]): Table => ({
+/** A test a line. */
+export const testTable = (differences: readonly Difference[]): Table => ({
   nameColumns: 3,
   header: ["", "against", "", "difference", "by seed", "p over queries", "p over seeds"],
   cells: differences.map(({ method, against, metric, difference, bySeed, pValue, pOverSeeds }) => [
@@ -81,7 +82,7 @@ function ruleTests(differences: readonly Difference[]): Table {
 }
 
 /** With its sign; what rounds to zero is `+0.00`. */
-function signed(value: number, digits = 2): string {
+export function signed(value: number, digits = 2): string {
   const rounded = Number(value.toFixed(digits)) + 0; // + 0: -0 becomes 0
   return `${rounded < 0 ? "" : "+"}${rounded.toFixed(digits)}`;
 }

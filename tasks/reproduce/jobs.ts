@@ -1,9 +1,10 @@
 /** The runs of a table: which there are, whether they are done, and what they say. */
-import { ConfigError, DataError } from "../../lib/core/errors.ts";
+import { ConfigError } from "../../lib/core/errors.ts";
 import { checkFlagValues, kebabCase } from "../../lib/core/flags.ts";
 import type { SeedRanks } from "../../lib/report/compare.ts";
 import { configDifferences, type StoredConfig, type TrainingConfig } from "../../lib/train/config.ts";
 import { rankingsPath, readRankings } from "../../lib/train/rankings.ts";
+import { seedRanksOf } from "../../lib/train/seed_ranks.ts";
 import { readResults } from "../../lib/train/results.ts";
 import { readManifest, type RunManifest } from "../../lib/train/run.ts";
 import type { OpenRow } from "./open_table.ts";
@@ -84,26 +85,11 @@ export async function doneManifest({ path, config }: Job): Promise<RunManifest |
  * @throws {DataError} If its files are missing or broken.
  */
 export async function ranksOf({ path, seed }: Job): Promise<SeedRanks[]> {
-  const { metrics, protocol } = await readResults(path);
+  const { metrics } = await readResults(path);
   return await Promise.all(
     Object.keys(metrics).map(async (split) => {
-      const file = rankingsPath(path, split), { queries } = await readRankings(file);
-      const hasGroups = queries.some(({ composed }) => composed.group);
-      const hasCategories = queries.some(({ category }) => category !== undefined);
-      return {
-        seed,
-        protocol: { ...protocol, split },
-        queries: queries.map(({ reference, target, captions }) =>
-          `${reference} > ${target}: ${captions.join(" | ")}`
-        ),
-        rules: queries.map(({ rule, category }) => rule ?? category ?? ""),
-        ranks: queries.map(({ composed: { rank } }, q) => {
-          if (rank !== null) return rank;
-          throw new DataError(`${file}: query ${q} has no rank`, { where: file });
-        }),
-        ...(hasGroups ? { subset: queries.map(({ composed }) => composed.subset ?? null) } : {}),
-        ...(hasCategories ? { categories: queries.map(({ category = "" }) => category) } : {}),
-      };
+      const file = rankingsPath(path, split);
+      return seedRanksOf(await readRankings(file), { file, seed });
     }),
   );
 }

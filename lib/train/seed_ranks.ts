@@ -1,0 +1,35 @@
+/** A file of rankings as comparisons of runs take it. */
+import { DataError } from "../core/errors.ts";
+import type { SeedRanks } from "../report/compare.ts";
+import type { Kind } from "./evaluate.ts";
+import type { Rankings } from "./rankings.ts";
+
+/**
+ * The ranks of one way to ask, with what is needed to pair runs.
+ *
+ * @param file What errors call the rankings.
+ * @param seed Of the run.
+ * @throws {DataError} If a target is secret, or the rankings lack this way to ask.
+ */
+export function seedRanksOf(
+  { queries, protocol }: Rankings,
+  { file, seed, kind = "composed" }: { readonly file: string; readonly seed: number; readonly kind?: Kind },
+): SeedRanks {
+  const answers = queries.map(({ [kind]: answer }, q) => {
+    if (answer && answer.rank !== null) return { ...answer, rank: answer.rank };
+    throw new DataError(`${file}: query ${q} has no rank as ${kind} query`, { where: file });
+  });
+  const hasGroups = answers.some(({ subset }) => subset !== undefined);
+  const hasCategories = queries.some(({ category }) => category !== undefined);
+  return {
+    seed,
+    protocol,
+    queries: queries.map(({ reference, target, captions }) =>
+      `${reference} > ${target}: ${captions.join(" | ")}`
+    ),
+    rules: queries.map(({ rule, category }) => rule ?? category ?? ""),
+    ranks: answers.map(({ rank }) => rank),
+    ...(hasGroups ? { subset: answers.map(({ subset = null }) => subset) } : {}),
+    ...(hasCategories ? { categories: queries.map(({ category = "" }) => category) } : {}),
+  };
+}

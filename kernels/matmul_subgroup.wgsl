@@ -1,11 +1,11 @@
 // Matrix product for devices whose subgroups have at least 8 lanes.
-//   y[z] = activation(scale * a[z] b[z] + bias) + plus[z]    [M, N], K terms, f32; z = (outer, inner)
+//   y[z] = last(activation(scale * a[z] b[z] + bias), other[z])    [M, N], K terms, f32; z = (outer, inner)
 // A workgroup is 8 lanes of one subgroup. Each lane loads another row of `a`, and broadcasts hand the rows round: a tile
 // of 32 x 32 loads 8 elements a lane for 128 multiply-adds, where `matmul.wgsl` loads 16 for 64. On llvmpipe a load costs
 // as much as about eight multiply-adds, whatever its address.
 // Each element is one sum of fused multiply-adds in the order of K: the same bits from every entry point.
 // Grid: x tiles of N, y tiles of M, z matrices.
-// @prelude matmul
+// @prelude matmul math
 struct Sizes {
   M: u32, N: u32, K: u32,
   inner: u32, z0: u32, // matrices a step of the outer axis; first matrix of this launch
@@ -22,7 +22,7 @@ struct Sizes {
 @group(0) @binding(1) var<storage, read> b4: array<vec4f>;    // the same, four N or four K at a time
 @group(0) @binding(2) var<storage, read> bias: array<f32>;    // [N]; not read where hasBias is 0
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [outer, inner, M, N], rows without gaps
-@group(0) @binding(4) var<storage, read> plus: array<f32>;    // like y; not read unless hasPlus
+@group(0) @binding(4) var<storage, read> other: array<f32>;   // like y; not read where the last step is none
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>; // [M]: of the rows of a, in the order of K
 
 // Adds a column of `a`, one row a lane, times a row of `b`, four columns a lane.

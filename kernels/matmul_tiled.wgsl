@@ -1,12 +1,12 @@
 // Matrix product for GPUs: tiles in workgroup memory.
-//   y[z] = activation(scale * a[z] b[z] + bias) + plus[z]    [M, N], K terms, f32; z = (outer, inner)
+//   y[z] = last(activation(scale * a[z] b[z] + bias), other[z])    [M, N], K terms, f32; z = (outer, inner)
 // 64 invocations a workgroup. `tile64`: 64 x 64, 8 x 8 an invocation, 8 terms a step. `tile32`: 32 x 32, 4 x 4 an
 // invocation, 16 terms a step: for products with too few large tiles to fill a GPU. While a step is summed, the next one
 // is loaded into registers, then written to the other half of the workgroup memory: one barrier a step.
 // An invocation loads eight elements that lie along K where that is the axis without gaps, else along M or N.
 // Each element is one sum of fused multiply-adds in the order of K: the same bits as matmul.wgsl.
 // Grid: x tiles of N, y tiles of M, z matrices.
-// @prelude matmul
+// @prelude matmul math
 struct Sizes {
   M: u32, N: u32, K: u32,
   inner: u32, z0: u32, // matrices a step of the outer axis; first matrix of this launch
@@ -21,7 +21,7 @@ struct Sizes {
 @group(0) @binding(1) var<storage, read> b: array<f32>;       // [outer, inner, K, N], any strides
 @group(0) @binding(2) var<storage, read> bias: array<f32>;    // [N]; not read where hasBias is 0
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [outer, inner, M, N], rows without gaps
-@group(0) @binding(4) var<storage, read> plus: array<f32>;    // like y; not read unless hasPlus
+@group(0) @binding(4) var<storage, read> other: array<f32>;   // like y; not read where the last step is none
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>; // [M]: of the rows of a, in the order of K
 
 // Two halves of 8 x 16 or 16 x 8 vec4s: [half][k][m / 4] and [half][k][n / 4].

@@ -1,7 +1,8 @@
-// Prelude matmul: where a tile of a matrix product starts and how it is stored. It reads `sizes`, `bias` and `plus` of the
-// file and writes its `y`; `Sizes` as in matmul.wgsl.
-// True: `plus` is added to what is stored. Fixed with the pipeline: llvmpipe runs both sides of a branch on `sizes`.
-override hasPlus: bool = false;
+// Prelude matmul: where a tile of a matrix product starts and how it is stored. It reads `sizes`, `bias` and `other` of the
+// file and writes its `y`; `Sizes` as in matmul.wgsl. Needs prelude math.
+// What is done last with `other`. 0: nothing, 1: it is added, 2: its slope of gelu is multiplied by. Fixed with the
+// pipeline: llvmpipe runs both sides of a branch on `sizes`.
+override lastStep: u32 = 0;
 
 // First elements of the matrices that a workgroup works on.
 struct Origin { a: u32, b: u32, y: u32 }
@@ -49,7 +50,8 @@ fn storeRow(v: vec4f, add: vec4f, start: u32, m: u32, n: vec4u) {
 fn finish(v: f32, add: f32, i: u32) -> f32 {
   let r = fma(v, sizes.scale, add);
   let activated = select(r, max(r, 0), sizes.isRelu == 1);
-  if (hasPlus) { return activated + plus[i]; }
+  if (lastStep == 1) { return activated + other[i]; }
+  if (lastStep == 2) { return activated * geluSlope(other[i]); }
   return activated;
 }
 fn biasOf(n: u32) -> f32 {

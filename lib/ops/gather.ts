@@ -10,6 +10,24 @@ import { walkGrid } from "./grid.ts";
 
 const kernel: Kernel = { file: "kernels/gather.wgsl", wgsl };
 
+/** Length of the rows, in vec4s where they are so many. */
+function columnsOf({ shape }: Tensor): { readonly by4: boolean; readonly D: number } {
+  const D = shape.at(-1) ?? 1, by4 = D % 4 === 0;
+  return { by4, D: by4 ? D / 4 : D };
+}
+
+/** Row `ids[n]` of `w`, or of the n-th `L` rows of it. */
+function gatherDispatch(ids: Tensor, w: Tensor, y: Tensor, rows: { L: number; stride: number }): Dispatch {
+  const N = sizeOf(ids.shape), { by4, D } = columnsOf(w);
+  return {
+    kernel,
+    entry: by4 ? "gatherBy4" : "gather",
+    sizes: { N, D, ...rows },
+    grid: walkGrid(N * D),
+    bind: { ids, ...by4 ? { w4: w, y4: y } : { w, y } },
+  };
+}
+
 export const embeddingOp = defineOp({
   name: "embedding",
   outputs: ([ids, weight]) => {
@@ -20,16 +38,7 @@ export const embeddingOp = defineOp({
     }
     return [{ shape: [...ids.shape, weight.shape[1]], dtype: "f32" }];
   },
-  dispatch: ([ids, w], [y]) => {
-    const N = sizeOf(ids.shape), D = w.shape[1];
-    return [{
-      kernel,
-      entry: "gather",
-      sizes: { N, D, L: 1, stride: 0 },
-      grid: walkGrid(N * D),
-      bind: { ids, w, y },
-    }];
-  },
+  dispatch: ([ids, w], [y]) => [gatherDispatch(ids, w, y, { L: 1, stride: 0 })],
   backward: (
     { inputs: [ids, weight], dy },
   ) => [undefined, apply(embeddingGradOp, [ids, dy], { shape: weight.shape })],
@@ -40,10 +49,16 @@ export const embeddingGradOp = defineOp<{ readonly shape: Shape }>({
   name: "embeddingGrad",
   outputs: ([ids], { shape }) => [{ shape, dtype: "f32" }, { shape: [sizeOf(ids.shape)], dtype: "u32" }],
   dispatch: ([ids, dy], [dw, next]) => {
-    const N = sizeOf(ids.shape), D = dw.shape[1], sizes = { N, D, L: 1, stride: 0 };
-    const chain: Dispatch = { kernel, entry: "chain", sizes, grid: walkGrid(N), bind: { ids, next } };
-    const bind = { ids, nextIn: next, dy, dw };
-    return [fillDispatch(dw, 0), chain, { kernel, entry: "sumChains", sizes, grid: walkGrid(N * D), bind }];
+    const N = sizeOf(ids.shape), { by4, D } = columnsOf(dw), sizes = { N, D, L: 1, stride: 0 };
+    const chain: Dispatch = { kernel, entry: "chain", sizes, grid: walkGrid(N), bind: { ids4: ids, next } };
+    const sums: Dispatch = {
+      kernel,
+      entry: by4 ? "sumChainsBy4" : "sumChains",
+      sizes,
+      grid: walkGrid(N * D),
+      bind: { ids, nextIn: next, ...by4 ? { dy4: dy, dw4: dw } : { dy, dw } },
+    };
+    return [fillDispatch(dw, 0), chain, sums];
   },
   cost: ([, dy], [dw]) => ({ flops: sizeOf(dy.shape), bytes: 4 * (sizeOf(dy.shape) + sizeOf(dw.shape)) }),
 });
@@ -66,16 +81,7 @@ export const takeRowOp = defineOp({
     }
     return [{ shape: [x.shape[0], x.shape[2]], dtype: "f32" }];
   },
-  dispatch: ([w, ids], [y]) => {
-    const [N, L, D] = w.shape;
-    return [{
-      kernel,
-      entry: "gather",
-      sizes: { N, D, L, stride: L },
-      grid: walkGrid(N * D),
-      bind: { ids, w, y },
-    }];
-  },
+  dispatch: ([w, ids], [y]) => [gatherDispatch(ids, w, y, { L: w.shape[1], stride: w.shape[1] })],
   backward: ({ inputs: [x, index], dy }) => [apply(takeRowGradOp, [index, dy], { L: x.shape[1] }), undefined],
   cost: (_, [y]) => ({ flops: 0, bytes: 8 * sizeOf(y.shape) }),
 });

@@ -1,7 +1,7 @@
 /** Linear layers: the product with its bias and activation, and the gradients of weight and bias in one. */
 import { ShapeError } from "../core/errors.ts";
 import { rowsCols, sameShape, type Shape, showShape } from "../core/shape.ts";
-import { apply, applyNode, defineOp } from "../tensor/op.ts";
+import { apply, applyNode, defineOp, type LastStep } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { gelu, quickGelu, reluGradOp } from "./elementwise.ts";
 import { checkDType } from "./expression.ts";
@@ -45,13 +45,13 @@ function slicesOf([R, M, N]: readonly [number, number, number]): number {
 function weightGrad(dy: Tensor, x: Tensor): Tensor[] {
   const [R, N] = rowsCols(dy.shape), [, K] = rowsCols(x.shape);
   return slicesOf([R, N, K]) === 1
-    ? [...applyNode(weightGradOp, [dy, x], { hasPlus: false }).outputs]
+    ? [...applyNode(weightGradOp, [dy, x], {}).outputs]
     : [productOverRows(dy, x), sumTo(dy, [N])];
 }
 
 interface WeightGradAttrs {
-  /** True: the last input is added to the gradient of the weight. */
-  readonly hasPlus: boolean;
+  /** Taken with the last input and the gradient of the weight. */
+  readonly last?: LastStep;
 }
 
 const weightProduct = (dy: Shape, x: Shape): Product => {
@@ -71,9 +71,9 @@ export const weightGradOp = defineOp<WeightGradAttrs>({
     const N = rowsCols(dy.shape)[1], K = rowsCols(x.shape)[1];
     return [{ shape: [N, K], dtype: "f32" }, { shape: [N], dtype: "f32" }];
   },
-  withPlus: () => ({ hasPlus: true }),
-  dispatch: ([dy, x, plus], [y, sums], _, target) =>
-    launchProduct(weightProduct(dy.shape, x.shape), { a: dy, b: x, y, sums }, { plus }, target),
+  withLast: (_, last) => ({ last }),
+  dispatch: ([dy, x, other], [y, sums], { last }, target) =>
+    launchProduct(weightProduct(dy.shape, x.shape), { a: dy, b: x, y, sums }, { last, other }, target),
   cost: (inputs, outputs) =>
     costOfProduct(weightProduct(inputs[0].shape, inputs[1].shape), [...inputs, ...outputs]),
 });
@@ -81,8 +81,8 @@ export const weightGradOp = defineOp<WeightGradAttrs>({
 interface LinearAttrs {
   readonly isRelu: boolean;
   readonly hasBias: boolean;
-  /** True: the last input is added to what the activation gives. */
-  readonly hasPlus: boolean;
+  /** Taken with the last input and what the activation gives. */
+  readonly last?: LastStep;
 }
 
 const linearProduct = (x: Shape, weight: Shape): Product => {
@@ -110,10 +110,10 @@ export const linearOp = defineOp<LinearAttrs>({
     }
     return [{ shape: [...x.shape.slice(0, -1), weight.shape[0]], dtype: "f32" }];
   },
-  withPlus: (attrs) => ({ ...attrs, hasPlus: true }),
-  dispatch: ([x, weight, ...rest], [y], { isRelu, hasBias, hasPlus }, target) => {
-    const bias = hasBias ? rest[0] : undefined, plus = hasPlus ? rest.at(-1) : undefined;
-    const epilogue = { bias, isRelu, plus };
+  withLast: (attrs, last) => ({ ...attrs, last }),
+  dispatch: ([x, weight, ...rest], [y], { isRelu, hasBias, last }, target) => {
+    const bias = hasBias ? rest[0] : undefined, other = last && rest.at(-1);
+    const epilogue = { bias, isRelu, last, other };
     return launchProduct(linearProduct(x.shape, weight.shape), { a: x, b: weight, y }, epilogue, target);
   },
   backward: ({ inputs: [x, weight, bias], outputs: [y], dy, attrs: { isRelu } }) => {
@@ -140,7 +140,7 @@ export function linear(
   bias?: Tensor,
   { activation = "none" }: { readonly activation?: Activation } = {},
 ): Tensor {
-  const attrs = { isRelu: activation === "relu", hasBias: bias !== undefined, hasPlus: false };
+  const attrs = { isRelu: activation === "relu", hasBias: bias !== undefined };
   const y = apply(linearOp, bias ? [x, weight, bias] : [x, weight], attrs);
   return activation === "gelu" ? gelu(y) : activation === "quickGelu" ? quickGelu(y) : y;
 }

@@ -1,7 +1,7 @@
 /** Matrix products: plain, and the two of attention over the heads of packed sequences. Linear layers: `linear.ts`. */
 import { ShapeError } from "../core/errors.ts";
 import { sameShape, type Shape, showShape, sizeOf } from "../core/shape.ts";
-import { apply, defineOp } from "../tensor/op.ts";
+import { apply, defineOp, type LastStep } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { checkDType } from "./expression.ts";
 import { costOfProduct, launchProduct } from "./matmul_launch.ts";
@@ -19,8 +19,8 @@ export interface MatmulOptions {
   readonly scale?: number;
 }
 interface MatmulAttrs extends Required<MatmulOptions> {
-  /** True: the last input is added to the product. */
-  readonly hasPlus: boolean;
+  /** Taken with the last input. */
+  readonly last?: LastStep;
 }
 
 /** The last two axes, swapped where stored transposed. */
@@ -73,12 +73,12 @@ export const matmulOp = defineOp<MatmulAttrs>({
     checkDType([a, b], "f32");
     return [{ shape: matmulProduct(a.shape, b.shape, attrs).shape, dtype: "f32" }];
   },
-  withPlus: (attrs) => ({ ...attrs, hasPlus: true }),
-  dispatch: ([a, b, plus], [y], attrs, target) =>
+  withLast: (attrs, last) => ({ ...attrs, last }),
+  dispatch: ([a, b, other], [y], attrs, target) =>
     launchProduct(
       matmulProduct(a.shape, b.shape, attrs).product,
       { a, b, y },
-      { scale: attrs.scale, plus },
+      { scale: attrs.scale, last: attrs.last, other },
       target,
     ),
   backward: ({ inputs: [a, b], dy, attrs: { transposeA, transposeB, scale } }) => {
@@ -95,8 +95,8 @@ export const matmulOp = defineOp<MatmulAttrs>({
       : matmul(a, dy, { transposeA: !transposeA, scale });
     return [sumBatch(da, a.shape), sumBatch(db, b.shape)];
   },
-  cost: ([a, b, ...plus], [y], attrs) =>
-    costOfProduct(matmulProduct(a.shape, b.shape, attrs).product, [a, b, ...plus, y]),
+  cost: ([a, b, ...other], [y], attrs) =>
+    costOfProduct(matmulProduct(a.shape, b.shape, attrs).product, [a, b, ...other, y]),
 });
 
 /** The gradient of a matrix that all of a batch shares is a sum over the batch. */
@@ -112,7 +112,7 @@ export const matmul = (
   a: Tensor,
   b: Tensor,
   { transposeA = false, transposeB = false, scale = 1 }: MatmulOptions = {},
-): Tensor => apply(matmulOp, [a, b], { transposeA, transposeB, scale, hasPlus: false });
+): Tensor => apply(matmulOp, [a, b], { transposeA, transposeB, scale });
 
 interface HeadAttrs {
   readonly heads: number;

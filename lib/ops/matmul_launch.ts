@@ -1,7 +1,7 @@
 /** From a matrix product to its launches. */
 import { GpuError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
-import { type Cost, type Dispatch, type Kernel, MAX_GROUPS, type Target } from "../tensor/op.ts";
+import { type Cost, type Dispatch, type Kernel, LastStep, MAX_GROUPS, type Target } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type MatmulVariant, pickVariant, type Product, tilesOf } from "./matmul_variants.ts";
 import portableWgsl from "../../kernels/matmul.wgsl" with { type: "text" };
@@ -19,9 +19,13 @@ export interface Epilogue {
   readonly scale?: number;
   readonly bias?: Tensor;
   readonly isRelu?: boolean;
-  /** Like y; added last. */
-  readonly plus?: Tensor;
+  /** Taken with `other`, which is like y. */
+  readonly last?: LastStep;
+  readonly other?: Tensor;
 }
+
+/** Values of `lastStep` in kernels/prelude/matmul.wgsl. */
+const LAST_STEPS: Readonly<Record<LastStep, number>> = { plus: 1, timesGeluSlope: 2 };
 
 /** The tensors of a product. */
 export interface Operands {
@@ -32,7 +36,7 @@ export interface Operands {
   readonly sums?: Tensor;
 }
 
-/** The launches of `y = activation(scale * a b + bias) + plus`, by the variant that should be the fastest on a device. */
+/** The launches of `y = activation(scale * a b + bias)`, and a last step, by the variant that should be the fastest on a device. */
 export const launchProduct = (
   product: Product,
   operands: Operands,
@@ -52,7 +56,7 @@ export function launchVariant(
   variant: MatmulVariant,
   product: Product,
   { a, b, y, sums }: Operands,
-  { scale = 1, bias, isRelu = false, plus }: Epilogue,
+  { scale = 1, bias, isRelu = false, last, other }: Epilogue,
 ): Dispatch[] {
   const { M, N, K, outer, inner } = product;
   const [tilesX, tilesY] = tilesOf(product, variant);
@@ -66,13 +70,13 @@ export function launchVariant(
   const common = {
     kernel: kernels[variant.kernel],
     entry: sums ? `${variant.entry}AndSums` : variant.entry,
-    constants: { hasPlus: plus ? 1 : 0 },
+    constants: { lastStep: last ? LAST_STEPS[last] : 0 },
     bind: {
       [variant.fours === "a and b along K" ? "a4" : "a"]: a,
       [variant.fours === "none" ? "b" : "b4"]: b,
       bias: bias ?? a, // not read without a bias, and one pipeline serves both
       y,
-      plus: plus ?? a,
+      other: other ?? a,
       ...(sums ? { sums } : {}),
     },
   };

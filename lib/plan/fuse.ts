@@ -1,20 +1,20 @@
 /** Rewrites a plan's nodes into fewer ones that give the same bits. Plain data: no GPU. */
 import { sizeOf } from "../core/shape.ts";
-import { addNOp, addOp } from "../ops/elementwise.ts";
-import { type Node, type OpDef, storageOf } from "../tensor/op.ts";
+import { addNOp, addOp, geluGradOp } from "../ops/elementwise.ts";
+import { type LastStep, type Node, type OpDef, storageOf } from "../tensor/op.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
 /**
- * Folds sums into products: where a term comes from a product that nothing else reads, the product adds the others while
- * it stores (`OpDef.withPlus`). `a + b + p` becomes `p plus (a + b)`: from left to right, as before.
+ * Folds what is done with a product that nothing else reads into the product, which does it while it stores
+ * (`OpDef.withLast`): sums, and the gradient of gelu. `a + b + p` becomes `p plus (a + b)`: from left to right, as before.
  *
  * @param nodes In order of execution.
  * @param kept Values that must still be there at the end of the step.
  */
-export function foldSums(nodes: readonly Node[], kept: readonly Tensor[]): readonly Node[] {
+export function foldIntoProducts(nodes: readonly Node[], kept: readonly Tensor[]): readonly Node[] {
   const readers = countReaders(nodes, kept);
   const makers = new Map(nodes.flatMap((node, step) => node.outputs.map((y) => [y, { node, step }])));
-  const products = new Set(nodes.filter((node) => node.op.withPlus)); // those that add nothing yet
+  const products = new Set(nodes.filter((node) => node.op.withLast)); // those without a last step
   const folded = new Set<Node>(); // nodes that others take the place of
   const added: { readonly node: Node; readonly step: number }[] = [];
 
@@ -26,9 +26,16 @@ export function foldSums(nodes: readonly Node[], kept: readonly Tensor[]): reado
     const isFree = node && products.has(node) && node.outputs[0] === value && readers.get(value) === 1;
     return isFree ? node : undefined;
   };
-  /** A product waits for what it adds; not if something reads its other outputs meanwhile. */
+  /** A product waits for what it takes in; not if something reads its other outputs meanwhile. */
   const canWait = (product: Node, step: number): boolean =>
     step <= stepOf(product.outputs) || !product.outputs.slice(1).some((y) => readers.has(y));
+  /** Takes the place of a product and of what is done with it. */
+  const fold = (product: Node, step: LastStep, other: Tensor, output?: Tensor): Tensor => {
+    const at = stepOf([...product.outputs, other]);
+    products.delete(product);
+    folded.add(product);
+    return place(lastNode(product, step, other, output), at);
+  };
   /** Adds a node at the step at which the last of what it reads is there. */
   const place = (node: Node, step: number): Tensor => {
     added.push({ node, step });
@@ -37,6 +44,12 @@ export function foldSums(nodes: readonly Node[], kept: readonly Tensor[]): reado
   };
 
   for (const node of nodes) {
+    if (node.op === geluGradOp as OpDef<unknown>) {
+      const [z, dy] = node.inputs, product = productOf(dy);
+      if (!product || !canWait(product, stepOf([z]))) continue;
+      fold(product, "timesGeluSlope", z, node.outputs[0]);
+      folded.add(node);
+    }
     if (!isSum(node) || !node.inputs.some(productOf)) continue;
     const [first, second, ...others] = node.inputs;
     // b + a = a + b, to the bit: a product in front takes the second term in.
@@ -47,9 +60,7 @@ export function foldSums(nodes: readonly Node[], kept: readonly Tensor[]): reado
       const product = productOf(term), step = stepOf(run);
       if (product && canWait(product, step)) {
         const rest = run.length === 1 ? run[0] : place(sumNode(node, run), step);
-        products.delete(product);
-        folded.add(product);
-        run = [place(plusNode(product, rest, output), Math.max(step, stepOf([term])))];
+        run = [fold(product, "plus", rest, output)];
       } else {
         run.push(term);
         if (output) place(sumNode(node, run, output), stepOf(run));
@@ -86,8 +97,7 @@ function nodeLike(node: Node, changes: Partial<Node>, output?: Tensor): Node {
 }
 const sumNode = (node: Node, terms: readonly Tensor[], output?: Tensor): Node =>
   nodeLike(node, { op: sums[terms.length === 2 ? 0 : 1], inputs: terms }, output);
-const plusNode = (product: Node, plus: Tensor, output?: Tensor): Node =>
-  nodeLike(product, {
-    inputs: [...product.inputs, plus],
-    attrs: product.op.withPlus?.(product.attrs),
-  }, output);
+function lastNode(product: Node, step: LastStep, other: Tensor, output?: Tensor): Node {
+  const attrs = product.op.withLast?.(product.attrs, step);
+  return nodeLike(product, { inputs: [...product.inputs, other], attrs }, output);
+}

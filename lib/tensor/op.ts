@@ -53,6 +53,9 @@ export interface BackwardContext<A> {
   readonly attrs: A;
 }
 
+/** A last step with another tensor before a value is stored: adds it, or multiplies by its slope of gelu. */
+export type LastStep = "plus" | "timesGeluSlope";
+
 /** An op: one record. Method syntax on purpose: it lets `OpDef<A>` stand in a list of `OpDef<unknown>`. */
 export interface OpDef<A> {
   /** As its function and its line in `lib/ops/index.ts`: messages and profiles show it. */
@@ -71,10 +74,10 @@ export interface OpDef<A> {
   /** Builds the gradients of the inputs as graph; `undefined` where an input has none. What nobody uses is dropped later. */
   backward?(context: BackwardContext<A>): readonly (Tensor | undefined)[];
   /**
-   * The attributes under which the op takes one more input, like its first output, and adds it to that output in the same
-   * launches. The plan calls it; `outputs` and `backward` never see that input.
+   * The attributes under which the op takes one more input, like its first output, and does a last step with it in the
+   * same launches. The plan calls it; `outputs` and `backward` never see that input.
    */
-  withPlus?(attrs: A): A;
+  withLast?(attrs: A, step: LastStep): A;
   /** The least work that the formula needs, whatever the kernel does. */
   cost(inputs: readonly Tensor[], outputs: readonly Tensor[], attrs: A): Cost;
 }

@@ -119,8 +119,8 @@ Deno.test("classOf() finds the class of the same layout that is nearest in propo
 const variantOp = defineOp<{ variant: MatmulVariant; product: Product }>({
   name: "variant",
   outputs: (_, { product: { outer, M, N } }) => [{ shape: [outer, M, N], dtype: "f32" }],
-  dispatch: ([a, b, bias, plus], [y], { variant, product }) =>
-    launchVariant(variant, product, { a, b, y }, { bias, scale: 0.5, isRelu: true, plus }),
+  dispatch: ([a, b, bias, other], [y], { variant, product }) =>
+    launchVariant(variant, product, { a, b, y }, { bias, scale: 0.5, isRelu: true, last: "plus", other }),
   cost: () => ({ flops: 0, bytes: 0 }),
 });
 
@@ -142,13 +142,13 @@ Deno.test("every kernel gives the same bits, whatever the layout and edges: the 
       const variants = variantsFor(one, gpu);
       const results = await evaluate(
         gpu,
-        ({ a, b, bias, plus }) =>
+        ({ a, b, bias, other }) =>
           Object.fromEntries(
             variants.map((
               v,
-            ) => [variantName(v), apply(variantOp, [a, b, bias, plus], { variant: v, product: one })]),
+            ) => [variantName(v), apply(variantOp, [a, b, bias, other], { variant: v, product: one })]),
           ),
-        { a: data(outer, M, K), b: data(outer, K, N), bias: data(N), plus: data(outer, M, N) },
+        { a: data(outer, M, K), b: data(outer, K, N), bias: data(N), other: data(outer, M, N) },
         { guard: true },
       );
       const bits = Object.values(results).map(({ data }) => sha256Hex(new Uint8Array(data.buffer)));

@@ -195,7 +195,7 @@ export const matmulRows: {
   weightGrad: row({
     // Both outputs: dWeight, then dBias.
     op: ([dy, x]) => {
-      const [dWeight, dBias] = applyNode(weightGradOp, [dy, x], { hasPlus: false }).outputs;
+      const [dWeight, dBias] = applyNode(weightGradOp, [dy, x], {}).outputs;
       return concat([reshape(dWeight, [-1]), dBias], 0);
     },
     reference: weightGradReference,

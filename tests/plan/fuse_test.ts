@@ -7,7 +7,7 @@ import { grad } from "../../lib/ops/grad.ts";
 import { layerNorm } from "../../lib/ops/layer_norm.ts";
 import { linear } from "../../lib/ops/linear.ts";
 import { matmul } from "../../lib/ops/matmul.ts";
-import { reshape } from "../../lib/ops/movement.ts";
+import { concat, reshape } from "../../lib/ops/movement.ts";
 import { mean } from "../../lib/ops/reduce.ts";
 import { compile } from "../../lib/plan/compile.ts";
 import { param, type Tensor } from "../../lib/tensor/tensor.ts";
@@ -99,6 +99,20 @@ Deno.test("sums of several terms are folded from left to right", async () => {
   deepStrictEqual(await launches(gpu, () => ({ y: add(add(p(0.1), r), s) })), [3, 2]);
   deepStrictEqual(await launches(gpu, () => ({ y: add(s, add(r, p(0.1))) })), [3, 2]);
   deepStrictEqual(await launches(gpu, () => ({ y: add(add(p(0.1), r), add(s, p(2))) })), [5, 3]);
+});
+
+Deno.test("the gradient of gelu is taken by the product before it, unless that already adds something", async () => {
+  using gpu = await openDevice();
+  const x = draw("x", 5, 8), w = draw("w", 8, 8), b = draw("b", 8), v = draw("v", 6, 8), u = draw("u", 3, 8);
+  const one = () => gradients({ w, b, v }, linear(gelu(linear(x, w, b)), v));
+  const two = () => {
+    const h = gelu(linear(x, w, b));
+    return gradients({ w, b, v }, concat([linear(h, v), linear(h, u)], 1));
+  };
+  const [apart, together] = await launches(gpu, one);
+  deepStrictEqual(apart - together, 1);
+  const [apartTwo, togetherTwo] = await launches(gpu, two);
+  deepStrictEqual(apartTwo - togetherTwo, 1); // the addition
 });
 
 Deno.test("the gradients of a residual network are the same bits, in fewer launches", async () => {

@@ -164,6 +164,7 @@ export {
   type ReleasedDataset,
   type TrainedFrame,
 } from "./lib/released/flags.ts";
+export { openCombinerData } from "./lib/released/text_features.ts";
 export { openReleasedData, type StoreData, type StoreFlags } from "./lib/released/data.ts";
 export { releasedRows } from "./lib/released/rows.ts";
 export { checkEmbedsDim, openReleasedWeights, type WeightsFlags } from "./lib/released/weights.ts";

@@ -7,7 +7,7 @@
  * Time    not measured
  * Result  not measured: the pictures are licence-gated, and test1's targets are known to CIRR's server alone
  *
- * The second stage: a small network over frozen features. The text encoder comes from a first stage with CaLa, or with
+ * The second stage: a small network over stored features, of images and of texts; the latter are computed once, first. The text encoder comes from a first stage with CaLa, or with
  * `--baseline` without it; without `--first-stage` it is the published one.
  */
 import {
@@ -18,12 +18,12 @@ import {
   combinerOptimizer,
   crossEntropy,
   experiment,
-  openReleasedData,
+  openCombinerData,
   openReleasedWeights,
 } from "../mod.ts";
 
 export default experiment(import.meta, combinerFlags("cirr"), {
-  data: (_, c) => openReleasedData(c),
+  data: (run, c) => openCombinerData(run, c),
 
   model: async (run, c, data) => {
     using weights = await openReleasedWeights(run, c, data);

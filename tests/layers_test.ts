@@ -19,7 +19,20 @@ const layers: Record<string, readonly string[]> = {
   cala: ["models", "nn", "ops", "tensor", "core"],
   vision: ["models", "data", "io", "core", "gpu/device.ts"], // is there a GPU in hardware
   report: ["metrics", "data", "io", "core"],
-  released: ["train", "cala", "models", "vision", "metrics", "data", "text", "io", "core"], // flags and parts of the released experiments
+  released: [
+    "train",
+    "cala",
+    "models",
+    "vision",
+    "plan",
+    "nn",
+    "metrics",
+    "data",
+    "text",
+    "io",
+    "core",
+    "gpu/device.ts",
+  ],
   train: ["plan", "ops", "tensor", "nn", "data", "metrics", "report", "io", "core", "gpu/device.ts"], // a run opens its device
 };
 

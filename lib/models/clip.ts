@@ -1,4 +1,5 @@
 /** CLIP as CaLa's encoders: the text transformer is trained, the image side comes from the feature store. */
+import { ConfigError } from "../core/errors.ts";
 import type { ImageBatch, QueryBatch, TextBatch, TripletBatch } from "../nn/frame.ts";
 import { params } from "../nn/module.ts";
 import { l2Normalize } from "../ops/l2_normalize.ts";
@@ -20,7 +21,7 @@ export interface ClipOptions {
   readonly masksCaptionPadding?: boolean;
 }
 
-/** Images bring `pooled [B, D]` and, for TAC and HCA, `map [B, C, H, W]`. */
+/** Texts may bring their `features`, which are then not computed. Images bring `pooled [B, D]` and, for TAC and HCA, `map [B, C, H, W]`. */
 export class Clip implements Encoders {
   readonly clip: ClipText;
   readonly embedDim: number;
@@ -41,8 +42,12 @@ export class Clip implements Encoders {
     return [{ name: "clip", params: params(this.clip), lrMultiplier: 1, isScheduled: true }];
   }
 
+  /** @throws {ConfigError} If HCA is to read texts of which only the features are stored. */
   encode(batch: TripletBatch, { tac, hca }: HeadsRead): Encoded {
-    const { features, sequence } = this.#text(batch);
+    if (hca && batch.features) {
+      throw new ConfigError("HCA reads whole texts, and only their features are stored");
+    }
+    const { features, sequence } = batch.features ? { features: batch.features } : this.#text(batch);
     return {
       referenceFeats: this.encodeImage(batch.reference),
       textFeats: features,
@@ -50,7 +55,9 @@ export class Clip implements Encoders {
       ...(tac || hca ? { targetEmbeds: imageField(batch.target, "map") } : {}),
       ...(tac ? { referenceEmbedsForTac: imageField(batch.reference, "map") } : {}),
       // All positions take part in HCA, padding included (Q19): every text has the context length.
-      ...(hca ? { referenceEmbeds: imageField(batch.reference, "map"), textEmbeds: sequence } : {}),
+      ...(hca && sequence
+        ? { referenceEmbeds: imageField(batch.reference, "map"), textEmbeds: sequence }
+        : {}),
       ...(hca && this.#masksCaptionPadding ? { textKeep: batch.attentionMask } : {}),
     };
   }
@@ -60,7 +67,7 @@ export class Clip implements Encoders {
   }
 
   encodeText(text: TextBatch): Tensor {
-    return this.#text(text).features;
+    return text.features ?? this.#text(text).features;
   }
 
   encodeImage(image: ImageBatch): Tensor {

@@ -15,6 +15,8 @@ export interface TextBatch {
   readonly attentionMask: Tensor;
   /** Length of the batch's longest caption in tokens: u32 `[1]`. HCA reads padding up to here (quirk Q19). */
   readonly longest: Tensor;
+  /** Features of the texts, where they are stored and not to be computed: `[B, D]`. */
+  readonly features?: Tensor;
 }
 
 /** A batch of queries: reference image and caption. */

@@ -141,14 +141,6 @@ export const combinerFlags = <D extends ReleasedDataset>(dataset: D) => ({
   firstStage: flag("", "run folder or checkpoint whose text encoder is taken; empty: the published one"),
   batchSize: flag(1024, "triplets a step", { integer: true, min: 2 }),
   learningRate: flag(2e-5, "constant", positive),
-  memory: flag(
-    "gradcache",
-    "gradcache: the frozen text encoder runs in micro-batches, once; plain: on the whole batch",
-    {
-      choices: ["gradcache", "plain"],
-    },
-  ),
-  microBatch: flag(64, "texts that are encoded at once; divides a batch that is larger", count),
   projectionDim: flag(2560, "width of the two projections", count),
   hiddenDim: flag(5120, "width of the joint layer", count),
   matchingTemperature: flag(100, "factor on the matching scores", positive),

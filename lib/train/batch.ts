@@ -25,10 +25,20 @@ export interface ExperimentData {
   readonly maxShift?: number;
   /** True: the reference stays in the ranking, as FashionIQ's protocol has it. */
   readonly keepsReference?: boolean;
+  /** Features of texts that are stored, not computed: the model's batches have them beside the ids. */
+  readonly textFeatures?: TextFeatures;
   /** The fields of an image that training and evaluation read. Default: all. A map of CLIP's is 830 kB. */
   readonly fields?: { readonly train?: readonly string[]; readonly evaluation?: readonly string[] };
   /** What else makes a Recall number another one: FashionIQ's gallery, the precision of stored features. */
   readonly protocol?: Partial<Protocol>;
+}
+
+/** Stored features of texts. */
+export interface TextFeatures {
+  /** `D`. */
+  readonly dim: number;
+  /** @param into Those of the texts, one after another: `[texts.length, D]`. @throws {ConfigError} If a text is unknown. */
+  read(texts: readonly string[], into: Float32Array): void;
 }
 
 /** Values by input name. */
@@ -42,23 +52,28 @@ export interface PlanInputs {
 
 const NO_SHIFT: Shift = { x: 0, y: 0 };
 
+/** What batches are read from. */
+type BatchSources = Pick<ExperimentData, "images" | "fields" | "textFeatures">;
+
 /** Makes plan inputs of batches. The pictures' arrays are reused: a batch holds until the next one of its kind. */
 export class BatchReader {
   readonly #images: ImageSource;
   readonly #fields: readonly string[];
+  readonly #textFeatures?: TextFeatures;
   readonly #arrays = new Map<string, Float32Array<ArrayBuffer>>();
 
   /**
-   * @param fields Those that are read.
+   * @param use Which of the fields are read.
    * @throws {ConfigError} If the images have a field that no model reads: bytes other than the demo's pixels.
    */
-  constructor(images: ImageSource, fields: readonly string[] = Object.keys(images.fields)) {
+  constructor({ images, fields, textFeatures }: BatchSources, use: "train" | "evaluation") {
     const bytes = Object.entries(images.fields).find(([, { dtype }]) => dtype === "u8");
     if (bytes && !(images instanceof Pixels)) {
       throw new ConfigError(`image field "${bytes[0]}" is u8, a model reads f32`);
     }
     this.#images = images;
-    this.#fields = fields;
+    this.#fields = fields?.[use] ?? Object.keys(images.fields);
+    this.#textFeatures = textFeatures;
   }
 
   /** References, targets, texts. */
@@ -66,16 +81,20 @@ export class BatchReader {
     return merge(
       this.#read("reference", batch.references, batch.shifts.reference),
       this.#read("target", batch.targets, batch.shifts.target),
-      textInputs(batch),
+      this.#texts(batch),
     );
   }
   /** The shapes of `rows` triplets with texts of `length` tokens; reads nothing. */
   tripletSpecs(rows: number, length: number): InputSpecs {
-    return { ...this.#specs("reference", rows), ...this.#specs("target", rows), ...textSpecs(rows, length) };
+    return {
+      ...this.#specs("reference", rows),
+      ...this.#specs("target", rows),
+      ...this.#textSpecs(rows, length),
+    };
   }
   /** References and texts. */
   queries(batch: QueryRows): PlanInputs {
-    return merge(this.#read("reference", batch.references), textInputs(batch));
+    return merge(this.#read("reference", batch.references), this.#texts(batch));
   }
   /** Gallery images. */
   gallery(ids: ArrayLike<number>): PlanInputs {
@@ -84,7 +103,7 @@ export class BatchReader {
 
   #read(prefix: string, ids: ArrayLike<number>, shift = NO_SHIFT): PlanInputs {
     const specs = this.#specs(prefix, ids.length), into: Record<string, Float32Array<ArrayBuffer>> = {};
-    for (const field of Object.keys(this.#images.fields)) {
+    for (const field of this.#fields) {
       into[field] = this.#array(`${prefix}.${field}`, sizeOf(specs[`${prefix}.${field}`].shape));
     }
     if (this.#images instanceof Pixels) this.#images.readPixels(ids, shift, into.pixels);
@@ -97,11 +116,31 @@ export class BatchReader {
 
   #specs(prefix: string, rows: number): InputSpecs {
     return Object.fromEntries(
-      Object.entries(this.#images.fields).map(([field, { shape }]) => [
+      this.#fields.map((field) => [
         `${prefix}.${field}`,
-        { shape: [rows, ...shape] },
+        { shape: [rows, ...this.#images.fields[field].shape] },
       ]),
     );
+  }
+
+  #texts({ inputIds, attentionMask, paddedLength: L, length, captions }: Texts): PlanInputs {
+    const B = captions.length,
+      values: Inputs = { inputIds, attentionMask, longest: new Uint32Array([length]) };
+    if (this.#textFeatures) {
+      const features = this.#array("textFeatures", B * this.#textFeatures.dim);
+      this.#textFeatures.read(captions, features);
+      values.textFeatures = features;
+    }
+    return { specs: this.#textSpecs(B, L), values };
+  }
+
+  #textSpecs(rows: number, length: number): InputSpecs {
+    return {
+      inputIds: { shape: [rows, length], dtype: "u32" },
+      attentionMask: { shape: [rows, length] },
+      longest: { shape: [1], dtype: "u32" },
+      ...(this.#textFeatures ? { textFeatures: { shape: [rows, this.#textFeatures.dim] } } : {}),
+    };
   }
 
   #array(name: string, length: number): Float32Array<ArrayBuffer> {
@@ -110,19 +149,6 @@ export class BatchReader {
     return array;
   }
 }
-
-function textInputs({ inputIds, attentionMask, paddedLength: L, length, captions }: Texts): PlanInputs {
-  return {
-    specs: textSpecs(captions.length, L),
-    values: { inputIds, attentionMask, longest: new Uint32Array([length]) },
-  };
-}
-
-const textSpecs = (rows: number, length: number): InputSpecs => ({
-  inputIds: { shape: [rows, length], dtype: "u32" },
-  attentionMask: { shape: [rows, length] },
-  longest: { shape: [1], dtype: "u32" },
-});
 
 const merge = (...parts: readonly PlanInputs[]): PlanInputs => ({
   specs: Object.assign({}, ...parts.map(({ specs }) => specs)),
@@ -145,6 +171,7 @@ export const queryBatch = (inputs: Record<string, Tensor>): QueryBatch => ({
   inputIds: inputs.inputIds,
   attentionMask: inputs.attentionMask,
   longest: inputs.longest,
+  ...(inputs.textFeatures ? { features: inputs.textFeatures } : {}),
   reference: imageBatch(inputs, "reference"),
 });
 

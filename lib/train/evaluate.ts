@@ -70,7 +70,7 @@ export class Evaluator implements Disposable {
     this.#data = data;
     this.#batchSize = Math.min(batchSize, MAX_BATCH);
     this.#mode = dropoutSeed === undefined ? {} : { isTraining: true, seed: dropoutSeed };
-    this.#reader = new BatchReader(data.images, data.fields?.evaluation);
+    this.#reader = new BatchReader(data, "evaluation");
     this.#gallery = new Program(gpu, (t) => ({ outputs: frame.encodeGallery(imageBatch(t, "gallery")) }), {
       ...this.#mode,
       state,

@@ -140,7 +140,7 @@ export class TrainingSession implements Disposable {
       caption,
       maxShift,
     });
-    this.reader = new BatchReader(data.images, data.fields?.train);
+    this.reader = new BatchReader(data, "train");
     const { maker, adamw, schedule, trainable } = stepOf(functions, config, model);
     this.#adamw = adamw;
     this.#schedule = schedule;

@@ -3,6 +3,7 @@ import { readJsonl } from "../../lib/io/jsonl.ts";
 import { openWeights } from "../../lib/io/weights_file.ts";
 import type { ReleasedDataset } from "../../lib/released/flags.ts";
 import type { StoredConfig } from "../../lib/train/config.ts";
+import type { Experiment } from "../../lib/train/experiment.ts";
 import { Progress } from "../../lib/train/progress.ts";
 import { openExperiment } from "../../tasks/experiments.ts";
 import { writeTinyBlip2, writeTinyClip } from "../models/tiny_checkpoints.ts";
@@ -39,10 +40,14 @@ export class TinyWorld implements AsyncDisposable {
     )}/store`;
   }
 
-  /** Trains `DATASET_ARCH_FRAME` for an epoch of two steps. Returns the run's folder. */
-  async train(name: string, flags: StoredConfig = {}): Promise<string> {
+  /**
+   * Trains `DATASET_ARCH_FRAME` for an epoch of two steps. Returns the run's folder.
+   *
+   * @param own In its place: a variant of it.
+   */
+  async train(name: string, flags: StoredConfig = {}, own?: Experiment): Promise<string> {
     const [dataset, arch] = name.split("_") as [ReleasedDataset, Arch];
-    const experiment = await openExperiment(name);
+    const experiment = own ?? await openExperiment(name);
     const config = experiment.configFrom({
       store: await this.store(dataset, arch),
       weights: await this.weights(arch),

@@ -11,8 +11,11 @@ const spec = {
   name: "convert",
   summary:
     `Converts weights: IN is a checkpoint of torch.save, a TorchScript archive, or safetensors; OUT ends in .safetensors,
-.pth or .pt. With --inspect it shows what is in IN instead: keys, shapes, types, SHA-256 of each tensor's bytes.`,
+.pth or .pt, or --to says what it is. With --inspect it shows what is in IN instead: keys, shapes, types, SHA-256 of each tensor's bytes.`,
   flags: {
+    to: flag("name", "what OUT becomes; as default its name's ending tells", {
+      choices: ["name", "pth", "safetensors"],
+    }),
     inspect: flag(false, "show what is in IN, write nothing"),
     model: flag("none", "with --inspect: which keys this model takes, leaves alone, and misses", {
       choices: ["none", ...Object.keys(MODELS)],
@@ -64,7 +67,7 @@ async function convert(argv: readonly string[]): Promise<void> {
   }
   using file = await openWeights(input, { at: flags.at });
   const source = flags.only ? below(file, flags.only, file.name) : file;
-  if (flags.inspect) return show(inspection(file, source, flags.model), flags);
+  if (flags.inspect) return show(await inspection(file, source, flags.model), flags);
   if (flags.base) {
     using base = await openWeights(flags.base);
     await write(output, withBase(source, base), file, flags);
@@ -82,8 +85,8 @@ async function write(
   { metadata }: WeightsFile,
   flags: Flags,
 ): Promise<void> {
-  if (path.endsWith(".safetensors")) await copyToSafetensors(path, source, metadata);
-  else if (/\.(pth|pt)$/.test(path)) {
+  if (formatOf(path, flags.to) === "safetensors") await copyToSafetensors(path, source, metadata);
+  else {
     const name = flags.className || classNameOf(flags.only, source);
     const epoch = flags.epoch >= 0 ? flags.epoch : Number(metadata.epoch ?? 0);
     if (!Number.isSafeInteger(epoch)) {
@@ -91,12 +94,25 @@ async function write(
     }
     if (name === "epoch") throw new ConfigError("--class-name: epoch is the key of the number beside it");
     await writeTorchCheckpoint(path, { epoch, [name]: source });
-  } else {
-    throw new ConfigError(`${path}: expected a name that ends in .safetensors, .pth or .pt`);
   }
   const { size } = await Deno.stat(path);
   console.log(`${path}: ${source.tensors.size} tensors, ${size} bytes`);
   if (flags.json) printJson({ path, tensors: source.tensors.size, bytes: size });
+}
+
+/** The format by `--to`, or by the name's ending; the two may not contradict each other. */
+function formatOf(path: string, to: Flags["to"]): "pth" | "safetensors" {
+  const byName = path.endsWith(".safetensors") ? "safetensors" : /\.(pth|pt)$/.test(path) ? "pth" : undefined;
+  if (to === "name") {
+    if (byName) return byName;
+    throw new ConfigError(`${path}: expected a name that ends in .safetensors, .pth or .pt`, {
+      fix: "or pass --to pth or --to safetensors",
+    });
+  }
+  if (byName && byName !== to) {
+    throw new ConfigError(`${path}: its name ends as that of ${byName}, and --to says ${to}`);
+  }
+  return to;
 }
 
 function classNameOf(prefix: string, { tensors }: TensorSource): string {

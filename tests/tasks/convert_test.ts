@@ -31,6 +31,10 @@ Deno.test("convert goes from PyTorch to safetensors and back, and tells what is 
     using file = await openWeights(`${cwd}/b.pth`, { at: "model" });
     strictEqual(file.metadata.epoch, "3");
 
+    const named = await run("convert", ["a.safetensors", "c.bin", "--to", "pth", "--epoch", "3"], cwd);
+    strictEqual(named.code, 0, named.stderr);
+    deepStrictEqual(await Deno.readFile(`${cwd}/c.bin`), await Deno.readFile(`${cwd}/b.pth`));
+
     const shown = await run("convert", ["b.pth", "--inspect"], cwd);
     match(shown.stdout, /^half_values {2}\[2\] {4}F16 {3}[0-9a-f]{16}$/m);
     match(shown.stdout, /^b\.pth \(PyTorch\): 3 tensors, 6 elements, 20 B\nbeside them: epoch: 3$/m);
@@ -115,6 +119,10 @@ Deno.test("convert refuses what it cannot read or write, with what to do", async
       [[fixture("training.pth"), "a.pth", "--inspect"], /^--inspect writes nothing, got "a\.pth"/],
       [[fixture("training.pth"), "a.bin"], /^a\.bin: expected a name that ends in/],
       [[fixture("training.pth"), "a.pth", "--class-name", "epoch"], /^--class-name: epoch is the key/],
+      [
+        [fixture("training.pth"), "a.pth", "--to", "safetensors"],
+        /^a\.pth: its name ends as that of pth, and --to/,
+      ],
       [["nope.pth", "a.pth"], /^nope\.pth: no such file/],
       [
         ["nope.pth", "--inspect", "--model", "clipp"],

@@ -36,16 +36,33 @@ export function bootstrapInterval(
   if (!(confidence > 0 && confidence < 1)) {
     throw new ConfigError(`confidence ${confidence} is not between 0 and 1`);
   }
-  const n = values.length, random = new Random(seed, "bootstrap");
+  const n = values.length, counts = resampleCounts(n, resamples, seed), numbers = Float64Array.from(values);
   const means = new Float64Array(resamples);
   for (let r = 0; r < resamples; r++) {
     let sum = 0;
-    for (let i = 0; i < n; i++) sum += values[random.nextInt(n)];
+    for (let i = 0; i < n; i++) sum += counts[r * n + i] * numbers[i];
     means[r] = sum / n;
   }
   means.sort();
   const tail = (1 - confidence) / 2;
   return { mean: meanOf(values), low: quantile(means, tail), high: quantile(means, 1 - tail) };
+}
+
+/** Draws of the sizes that were last asked for: a table asks for the same ones at every metric and row. */
+const drawn = new Map<string, Uint16Array>();
+const MAX_DRAWN = 4;
+
+/** How often each resample holds each value: `[resamples, n]`. A function of its arguments alone. */
+function resampleCounts(n: number, resamples: number, seed: number): Uint16Array {
+  const key = `${n} ${resamples} ${seed}`, known = drawn.get(key);
+  if (known) return known;
+  const counts = new Uint16Array(resamples * n), random = new Random(seed, "bootstrap");
+  for (let r = 0; r < resamples; r++) {
+    for (let i = 0; i < n; i++) counts[r * n + random.nextInt(n)]++;
+  }
+  for (const oldest of drawn.keys()) if (drawn.size >= MAX_DRAWN) drawn.delete(oldest);
+  drawn.set(key, counts);
+  return counts;
 }
 
 /** The outcome of a paired test. */

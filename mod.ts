@@ -180,7 +180,11 @@ export { type Schedule, type StepPosition, warmupCosine } from "./lib/train/rate
 export { cosineLr, type CosineOptions } from "./lib/train/schedule.ts";
 
 // Evaluation: pure functions over typed arrays.
+export { averagePrecisionAt } from "./lib/metrics/average_precision.ts";
+export { type Bounds, recallBounds } from "./lib/metrics/recall_bounds.ts";
 export {
+  type GroupOptions,
+  groupRankings,
   NO_RANK,
   type RankingOptions,
   subsetRanks,
@@ -205,6 +209,15 @@ export {
   type PairedTest,
 } from "./lib/metrics/bootstrap.ts";
 export type { Protocol } from "./lib/metrics/protocol.ts";
+export { type RankedAnswer, type RankedQuery, type Rankings, readRankings } from "./lib/train/rankings.ts";
+export {
+  checkSubmission,
+  type SubmissionCheck,
+  type SubmissionData,
+  type SubmissionMetric,
+  type SubmissionQuery,
+  submissionText,
+} from "./lib/report/submission.ts";
 export {
   markdownTable,
   rowsOf,

@@ -6,15 +6,27 @@ import { formatDuration, textTable } from "../lib/core/format.ts";
 import { Random } from "../lib/core/random.ts";
 import { sizeOf } from "../lib/core/shape.ts";
 import { type Gpu, openDevice } from "../lib/gpu/device.ts";
+import type { ProfileRow } from "../lib/gpu/profile.ts";
 import { writeFileAtomic } from "../lib/io/atomic.ts";
 import { readJsonl } from "../lib/io/jsonl.ts";
+import { className, classOf } from "../lib/ops/matmul_classes.ts";
 import { type Ceilings, COPY_SIZE, measureCeilings } from "../lib/plan/ceilings.ts";
 import { compile } from "../lib/plan/compile.ts";
 import { floorMs } from "../lib/plan/debug.ts";
 import type { Cost } from "../lib/tensor/op.ts";
 import { gitCommit } from "../lib/train/run.ts";
-import { type KernelCase, kernelCases } from "./bench/cases.ts";
-import { type BenchRow, benchRow, median, type Place, timeLaunches, timeRuns } from "./bench/measure.ts";
+import type { KernelCase } from "./bench/case.ts";
+import { kernelCases, productCase } from "./bench/cases.ts";
+import {
+  type BenchRow,
+  benchRow,
+  median,
+  type Place,
+  round,
+  timeLaunches,
+  timeRuns,
+} from "./bench/measure.ts";
+import { classesOf, isProductRow, type ProductRow, productsOf, showProducts } from "./bench/products.ts";
 import { type EvaluationCase, evaluationCases } from "./bench/evaluation.ts";
 import { benchRows, COPY, LAUNCH, MADD, page, section } from "./bench/report.ts";
 import { type StepCase, stepCases } from "./bench/steps.ts";
@@ -40,7 +52,7 @@ time, GFLOP/s, GB/s and the share of the floor that these ceilings set. Close ot
   },
 };
 
-const KERNEL_RUNS = 11, STEP_RUNS = 5, EVALUATION_RUNS = 3;
+const KERNEL_RUNS = 11, STEP_RUNS = 7, EVALUATION_RUNS = 3;
 /** Elements of a result that are compared with f64; allowed error in f32 epsilons of the sum of absolute values. */
 const SAMPLES = 64, EPSILONS = 16;
 
@@ -81,8 +93,9 @@ async function benchKernel(bench: Bench, one: KernelCase): Promise<BenchRow> {
   return benchRow(one, await timeLaunches({ plan, inputs: {}, info: {} }, ceilings, KERNEL_RUNS), place);
 }
 
-/** A step's line, and where its time goes. */
-async function benchStep({ gpu, ceilings, place }: Bench, one: StepCase) {
+/** A step's line, and where its time goes; of a training step also each matrix product. */
+async function benchStep(bench: Bench, one: StepCase) {
+  const { gpu, ceilings, place } = bench;
   const onProgress = (done: number, total: number) => {
     if (done === total || done % 10 === 0) note(`  compiling kernels ${done}/${total}`);
   };
@@ -94,6 +107,7 @@ async function benchStep({ gpu, ceilings, place }: Bench, one: StepCase) {
   })();
   using step = await one.compile(gpu, { profile: true });
   const launches = await timeLaunches(step, ceilings, STEP_RUNS);
+  const products = await benchProducts(bench, one, launches.rows);
   const percent = (part: number, all: number) => `${(100 * part / all).toFixed(1)}%`;
   const text = `${one.kernel}: ${whole.dispatches} launches of ${whole.pipelines} kernels, compiled in ${
     formatDuration(whole.compileMs)
@@ -105,8 +119,34 @@ async function benchStep({ gpu, ceilings, place }: Bench, one: StepCase) {
     percent(whole.dispatches * ceilings.launchUs / 1000, whole.ms)
   } of the step
   encoding: ${percent(whole.encodeMs, whole.ms)} of the step
-  slabs: ${(whole.slabBytes / whole.peakBytes).toFixed(2)} times what is live at most`;
-  return { row: benchRow(one, { ...launches, ms: whole.ms }, place), text };
+  slabs: ${(whole.slabBytes / whole.peakBytes).toFixed(2)} times what is live at most
+  ${showProducts(products)}`;
+  return { rows: [benchRow(one, { ...launches, ms: whole.ms }, place), ...products], text };
+}
+
+/** Each matrix product of a step beside the figure of its shape class, both by the least time of some runs. */
+async function benchProducts(
+  { gpu, ceilings, place }: Bench,
+  { kernel }: StepCase,
+  launches: readonly ProfileRow[],
+): Promise<ProductRow[]> {
+  const products = productsOf(launches), figures = new Map<string, number>();
+  for (const shape of classesOf(products)) {
+    const one = productCase(shape);
+    using plan = await compile(gpu, () => ({ outputs: { y: one.build() } }), {}, { profile: true });
+    const { rows: [{ flops, ms }] } = await timeLaunches(
+      { plan, inputs: {}, info: {} },
+      ceilings,
+      KERNEL_RUNS,
+    );
+    figures.set(className(shape), round(flops / (ms * 1e6)));
+  }
+  return products.map(({ shape, launches, ...sums }) => {
+    const shapeClass = className(classOf(shape)), { count, M, N, K, layout } = shape;
+    const what = { kernel: `${kernel}, product`, shape: [...(count > 1 ? [count] : []), M, N, K] };
+    const product = { layout, launches, shapeClass, classGflops: figures.get(shapeClass) ?? NaN };
+    return { ...benchRow(what, { ms: sums.ms, cost: sums, floor: floorMs(sums, ceilings) }, place), product };
+  });
 }
 
 /** Whole: kernels compiled (the first run did), embeddings uploaded, scores read back, ranks counted. */
@@ -158,16 +198,16 @@ async function measure(
   for (const one of steps) {
     interrupted.throwIfAborted();
     note(one.kernel);
-    const { row, text } = await benchStep(bench, one);
-    rows.push(row);
-    texts.push(text);
+    const step = await benchStep(bench, one);
+    rows.push(...step.rows);
+    texts.push(step.text);
   }
   for (const one of evaluations) {
     interrupted.throwIfAborted();
     note(one.kernel);
     rows.push(await benchEvaluation(bench, one));
   }
-  console.log([showRows(rows), ...texts].join("\n\n"));
+  console.log([showRows(rows.filter((row) => !isProductRow(row))), ...texts].join("\n\n"));
   if (json) await writeFileAtomic(json, rows.map((row) => JSON.stringify(row) + "\n"));
 }
 

@@ -7,6 +7,8 @@ export interface ProfileRow {
   readonly kernel: string;
   readonly shape: string;
   readonly scope: string;
+  /** The values of the kernel's `Sizes`. */
+  readonly sizes: Readonly<Record<string, number>>;
   readonly ms: number;
   readonly flops: number;
   readonly bytes: number;

@@ -26,10 +26,12 @@ export const shapeClasses: readonly ShapeClass[] = [
   ...shapes(1, 1280, 64, 64, "NN", "NT"),
   ...shapes(1, 128, 64, 64, "NN", "NT", "TN"),
   ...shapes(1, 4, 64, 64, "NN", "NT"),
+  ...shapes(1, 64, 64, 4, "TN"),
   ...shapes(1, 128, 128, 1280, "TN"),
   ...shapes(1, 64, 64, 2176, "TN"),
   ...shapes(1, 256, 64, 1024, "NT"),
   ...shapes(128, 1, 10, 64, "NT"),
+  ...shapes(128, 1, 4, 64, "NT"),
   ...shapes(128, 1, 64, 10, "NN"),
   ...shapes(128, 10, 64, 1, "TN"),
 ];

@@ -175,6 +175,7 @@ export const profileRows = (launches: readonly Launch[], ms: ArrayLike<number>):
     kernel: `${dispatch.kernel.file}/${dispatch.entry}`,
     shape: [...node.inputs, ...node.outputs].slice(0, 3).map((t) => showShape(t.shape)).join(" "),
     scope: node.scope,
+    sizes: dispatch.sizes,
     ms: ms[i],
     ...isFirstOfNode ? node.op.cost(node.inputs, node.outputs, node.attrs) : { flops: 0, bytes: 0 },
   }));

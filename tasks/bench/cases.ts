@@ -6,61 +6,28 @@ import { crossEntropy } from "../../lib/ops/cross_entropy.ts";
 import { add, gelu } from "../../lib/ops/elementwise.ts";
 import { embedding } from "../../lib/ops/gather.ts";
 import { l2Normalize } from "../../lib/ops/l2_normalize.ts";
+import { type ShapeClass, shapeClasses } from "../../lib/ops/matmul_classes.ts";
 import { layerNorm } from "../../lib/ops/layer_norm.ts";
 import { linear } from "../../lib/ops/linear.ts";
 import { matmul } from "../../lib/ops/matmul.ts";
 import { concat, permute, slice } from "../../lib/ops/movement.ts";
 import { sum } from "../../lib/ops/reduce.ts";
 import { softmax } from "../../lib/ops/softmax.ts";
-import { constant, type Tensor } from "../../lib/tensor/tensor.ts";
+import { constant } from "../../lib/tensor/tensor.ts";
+import { dot, draw, gaussCdf, type KernelCase, norm, rows, softmaxAt, term } from "./case.ts";
+import { gradientCases } from "./gradients.ts";
 
-/** An element of the result in f64, and the sum of the absolute values that it is made of. */
-export interface Expected {
-  readonly value: number;
-  readonly size: number;
-}
+const STORED = { NN: "", TN: ", a transposed", NT: ", b transposed", TT: ", both transposed" };
 
-/** A kernel at a shape. */
-export interface KernelCase {
-  readonly kernel: string;
-  /** Of a product: matrices where there are several, M, N, K. Else the input's. */
-  readonly shape: readonly number[];
-  /** Its values are constants: inputs would be uploaded at each run. */
-  build(): Tensor;
-  /** Element `i` of the result. */
-  at(i: number): Expected;
-}
-
-/** Normal numbers, drawn when they are first needed. */
-function draw(name: string, shape: readonly number[]): () => Float32Array<ArrayBuffer> {
-  let data: Float32Array<ArrayBuffer> | undefined;
-  return () => data ??= new Random(1, name).normal(sizeOf(shape));
-}
-const term = (value: number): Expected => ({ value, size: Math.abs(value) });
-
-/** Sum of `n` products. */
-function dot(n: number, product: (k: number) => number): Expected {
-  let value = 0, size = 0;
-  for (let k = 0; k < n; k++) {
-    const p = product(k);
-    value += p;
-    size += Math.abs(p);
-  }
-  return { value, size };
-}
-
-/** A product of `count` pairs of matrices, each side stored plain or transposed. */
-function product(
-  [count, M, N, K]: readonly [number, number, number, number],
-  stored: "plain" | "a transposed" | "b transposed" = "plain",
-): KernelCase {
-  const transposeA = stored === "a transposed", transposeB = stored === "b transposed";
+/** A product of a shape class. */
+export function productCase({ count, M, N, K, layout }: ShapeClass): KernelCase {
+  const transposeA = layout[0] === "T", transposeB = layout[1] === "T";
   const batch = count > 1 ? [count] : [];
   const aShape = [...batch, ...(transposeA ? [K, M] : [M, K])];
   const bShape = [...batch, ...(transposeB ? [N, K] : [K, N])];
   const a = draw("a", aShape), b = draw("b", bShape);
   return {
-    kernel: stored === "plain" ? "matmul" : `matmul, ${stored}`,
+    kernel: `matmul${STORED[layout]}`,
     shape: [...batch, M, N, K],
     build: () => matmul(constant(aShape, a()), constant(bShape, b()), { transposeA, transposeB }),
     at: (i) => {
@@ -88,34 +55,6 @@ function linearCase(M: number, N: number, K: number): KernelCase {
   };
 }
 
-/** An op over rows of length C: `at` sees the row and the column. */
-function rows(
-  kernel: string,
-  shape: readonly number[],
-  op: (x: Tensor) => Tensor,
-  at: (row: Float32Array, c: number) => Expected,
-): KernelCase {
-  const x = draw(kernel, shape), C = shape.at(-1) ?? 1;
-  return {
-    kernel,
-    shape,
-    build: () => op(constant(shape, x())),
-    at: (i) => at(x().subarray(i - i % C, i - i % C + C), i % C),
-  };
-}
-
-const norm = (row: Float32Array): number => Math.sqrt(dot(row.length, (k) => row[k] ** 2).value);
-function softmaxAt(row: ArrayLike<number>, c: number): Expected {
-  const e = Array.from(row, (v) => Math.exp(v));
-  return term(e[c] / e.reduce((a, b) => a + b));
-}
-/** Phi by its series: exact to f64 for |x| below 6, which normal numbers are. */
-function gaussCdf(x: number): number {
-  let sum = x, next = x;
-  for (let n = 1; n < 200; n++) sum += next *= x * x / (2 * n + 1);
-  return 0.5 + sum * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
-}
-
 function layerNormCase(R: number, C: number): KernelCase {
   const weight = draw("weight", [C]), bias = draw("bias", [C]);
   return rows(
@@ -129,6 +68,9 @@ function layerNormCase(R: number, C: number): KernelCase {
     },
   );
 }
+
+const geluCase = (R: number, C: number): KernelCase =>
+  rows("gelu", [R, C], gelu, (row, c) => ({ value: row[c] * gaussCdf(row[c]), size: Math.abs(row[c]) }));
 
 function attentionCase(B: number, L: number, D: number, heads: number): KernelCase {
   const shape = [B, L, D], [q, k, v] = ["q", "k", "v"].map((name) => draw(name, shape)), W = D / heads;
@@ -227,15 +169,7 @@ function crossEntropyCase(B: number): KernelCase {
 
 /** All cases: the demo's shapes (batch 128, width 64), BLIP-2's (width 768), edges of tiles. */
 export const kernelCases = (): KernelCase[] => [
-  product([1, 2048, 768, 768]),
-  product([1, 2048, 768, 768], "a transposed"),
-  product([1, 2048, 768, 768], "b transposed"),
-  product([1, 2047, 767, 769]),
-  product([64, 32, 32, 768], "b transposed"),
-  product([1, 1280, 64, 64]),
-  product([1, 1280, 64, 64], "b transposed"),
-  product([1, 128, 128, 1280], "a transposed"),
-  product([1, 64, 64, 2176], "a transposed"),
+  ...shapeClasses.map(productCase),
   linearCase(2048, 3072, 768),
   linearCase(4352, 64, 64),
   attentionCase(128, 17, 64, 4),
@@ -243,14 +177,12 @@ export const kernelCases = (): KernelCase[] => [
   rows("softmax", [4096, 32], softmax, softmaxAt),
   rows("softmax", [2048, 768], softmax, softmaxAt),
   layerNormCase(16_384, 32),
+  layerNormCase(4352, 64),
   layerNormCase(2048, 768),
+  rows("l2Normalize", [128, 64], l2Normalize, (row, c) => term(row[c] / norm(row))),
   rows("l2Normalize", [2048, 768], l2Normalize, (row, c) => term(row[c] / norm(row))),
-  rows(
-    "gelu",
-    [2048, 3072],
-    gelu,
-    (row, c) => ({ value: row[c] * gaussCdf(row[c]), size: Math.abs(row[c]) }),
-  ),
+  geluCase(16_384, 32),
+  geluCase(2048, 3072),
   addCase([2048, 768], "add", [2048, 768]),
   addCase([2048, 768], "add, row broadcast", [768]),
   columnSums(2048, 768),
@@ -260,4 +192,5 @@ export const kernelCases = (): KernelCase[] => [
   embeddingCase(1280, 400, 64),
   embeddingCase(1280, 30_523, 768),
   crossEntropyCase(128),
+  ...gradientCases(),
 ];

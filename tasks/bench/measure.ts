@@ -18,6 +18,13 @@ export interface BenchRow {
   readonly floorShare: number;
   readonly adapter: string;
   readonly commit: string;
+  /** Of a step's matrix product: how its operands lie, and the figure of its shape class. */
+  readonly product?: {
+    readonly layout: string;
+    readonly launches: number;
+    readonly shapeClass: string;
+    readonly classGflops: number;
+  };
 }
 
 /** Where a figure was measured. */
@@ -34,7 +41,7 @@ export type Place = Pick<BenchRow, "adapter" | "commit">;
 export const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.ceil(values.length / 2) - 1];
 
-const round = (value: number): number => Number(value.toPrecision(4));
+export const round = (value: number): number => Number(value.toPrecision(4));
 
 /** The line of a measurement: rates by the cost's floor of flops and bytes. */
 export function benchRow(
@@ -68,6 +75,8 @@ export interface LaunchTimes {
   readonly cost: Cost;
   /** Sum of the launches' floors, in milliseconds. */
   readonly floor: number;
+  /** Each launch, with the least time of all runs: what a neighbour on the machine does only adds. */
+  readonly rows: readonly ProfileRow[];
 }
 
 /** Times a plan's launches on the GPU, each alone, by timestamps; one run to warm up. */
@@ -76,13 +85,14 @@ export async function timeLaunches(
   ceilings: Ceilings,
   runs: number,
 ): Promise<LaunchTimes> {
-  const all: number[] = [], products: number[] = [];
+  const all: number[] = [], products: number[] = [], least: number[] = [];
   let rows: ProfileRow[] = [];
   for (let i = 0; i <= runs; i++) {
     plan.run(inputs, { ...info, index: i });
     rows = await plan.profile();
     if (i === 0) continue;
     all.push(total(rows));
+    rows.forEach(({ ms }, launch) => least[launch] = Math.min(least[launch] ?? Infinity, ms));
     products.push(total(rows.filter(({ kernel }) => kernel.startsWith("kernels/matmul"))));
   }
   return {
@@ -93,6 +103,7 @@ export async function timeLaunches(
       bytes: rows.reduce((sum, { bytes }) => sum + bytes, 0),
     },
     floor: rows.reduce((sum, row) => sum + floorMs(row, ceilings), 0),
+    rows: rows.map((row, launch) => ({ ...row, ms: least[launch] })),
   };
 }
 

@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { DataError } from "../../lib/core/errors.ts";
 import type { JsonRecord } from "../../lib/io/jsonl.ts";
 import type { BenchRow } from "./measure.ts";
+import { isProductRow, PRODUCT_HEADER, productCells, type ProductRow, productSummary } from "./products.ts";
 import { roofline } from "./roofline.ts";
 
 /** Names of the rows that hold the ceilings. */
@@ -33,7 +34,8 @@ export function section(rows: readonly BenchRow[], file: string): Section {
     return row;
   };
   const name = basename(file, ".jsonl"), { adapter, commit } = ceiling(COPY);
-  const lines = rows.map(({ kernel, shape, ms, gflops, gbps, floorShare }) =>
+  const all = rows.filter((row) => !isProductRow(row));
+  const lines = all.map(({ kernel, shape, ms, gflops, gbps, floorShare }) =>
     `| ${kernel} | ${shape.join(" × ")} | ${ms} | ${gflops} | ${gbps} | ${Math.round(100 * floorShare)}% |`
   );
   const markdown = `## ${adapter}
@@ -45,12 +47,26 @@ Commit \`${commit.replace(/^(\w{12})\w*/, "$1")}\`, data [\`${name}.jsonl\`](${n
 | kernel | shape | ms | GFLOP/s | GB/s | of the floor |
 | --- | --- | ---: | ---: | ---: | ---: |
 ${lines.join("\n")}
-`;
-  const svg = roofline(rows.filter(({ kernel }) => ![COPY, MADD, LAUNCH].includes(kernel)), {
+${productSections(rows.filter(isProductRow))}`;
+  const svg = roofline(all.filter(({ kernel }) => ![COPY, MADD, LAUNCH].includes(kernel)), {
     gflops: ceiling(MADD).gflops,
     gbps: ceiling(COPY).gbps,
   });
   return { markdown, svg };
+}
+
+/** For each step, its matrix products beside their shape classes. */
+function productSections(rows: readonly ProductRow[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [...Map.groupBy(rows, ({ kernel }) => kernel)].map(([kernel, group]) => `
+### Matrix products of the ${kernel.replace(/^step: (.*), product$/, "step of $1")}
+
+${productSummary(group)}. ms: of all launches of a step together.
+
+${line(PRODUCT_HEADER)}
+| --- | ---: | ---: | ---: | --- | ---: | ---: |
+${productCells(group).map((cells) => line(cells.map((cell) => cell.replaceAll(" x ", " × ")))).join("\n")}
+`).join("");
 }
 
 /** The whole page. */
@@ -65,6 +81,9 @@ this page from the files.
   shares above 100% are such shapes.
 - Kernels: median of the time between GPU timestamps. Steps: median of the wall time of a whole run, until the GPU is
   idle.
+- Letters behind a product say how its operands lie: N as the formula has them, T transposed, first \`a\`, then \`b\`.
+  Products within a step and the figures of their shape classes are the least of several runs, side by side: what else
+  runs on a machine only adds time.
 - Before a kernel is timed, elements of its result are compared with their formula in f64.
 - Shapes of products: matrices where there are several, M, N, K. Of steps: demo: batch, text length, side of the
   pictures; BLIP-2 head: batch, query tokens, text tokens, width.

@@ -1,7 +1,10 @@
 import { deepStrictEqual, match, ok, strictEqual, throws } from "node:assert/strict";
+import type { ProfileRow } from "../../lib/gpu/profile.ts";
+import { className } from "../../lib/ops/matmul_classes.ts";
 import { matmulTable } from "../../lib/ops/matmul_variants.ts";
 import { kernelCases } from "../../tasks/bench/cases.ts";
 import { type BenchRow, benchRow, median } from "../../tasks/bench/measure.ts";
+import { classesOf, productsOf } from "../../tasks/bench/products.ts";
 import { benchRows, COPY, MADD, page, section } from "../../tasks/bench/report.ts";
 import { roofline } from "../../tasks/bench/roofline.ts";
 import { tableText } from "../../tasks/bench/tune.ts";
@@ -65,6 +68,44 @@ Deno.test("roofline() puts a dot at the ceiling on the roof and a slower one bel
   };
   ok(Math.abs(at(20)) < 0.2, "on the roof");
   ok(at(10) > 10, "below it: y grows downwards");
+});
+
+/** A launch of a matrix product. */
+const launch = (kernel: string, [M, N, K]: number[], ms: number, count = 1): ProfileRow => ({
+  ...{ kernel, shape: "", scope: "", ms, bytes: 8, flops: 2 * count * M * N * K },
+  sizes: { M, N, K, aK: 1, bK: N },
+});
+
+Deno.test("productsOf() adds equal products up, those that take longest first, and leaves other kernels out", () => {
+  const products = productsOf([
+    launch("kernels/matmul_subgroup.wgsl/tile", [1280, 64, 64], 1),
+    launch("kernels/matmul.wgsl/tile", [4, 64, 64], 5, 3),
+    launch("kernels/softmax.wgsl/forward", [4, 4, 4], 9),
+    launch("kernels/matmul_subgroup.wgsl/tileAndSums", [1280, 64, 64], 2),
+    { ...launch("kernels/matmul.wgsl/tile", [4, 64, 64], 5), flops: 0 }, // the second launch of one product
+  ]);
+  deepStrictEqual(products.map(({ shape, launches, ms }) => [className(shape), launches, ms]), [
+    ["3 x 4 x 64 x 64 NN", 1, 5],
+    ["1280 x 64 x 64 NN", 2, 3],
+  ]);
+  deepStrictEqual(classesOf(products).map(className), ["4 x 64 x 64 NN", "1280 x 64 x 64 NN"]);
+});
+
+Deno.test("section() has a step's products beside their classes, apart from the other lines", () => {
+  const product = { layout: "NT", launches: 3, shapeClass: "1280 x 64 x 64 NT" };
+  const rows = [
+    ...[line(COPY, 0, 2), line(MADD, 40, 0), line("step: demo", 10, 2)],
+    { ...line("step: demo, product", 9, 2), product: { ...product, classGflops: 10 } },
+    { ...line("step: demo, product", 6, 2), product: { ...product, classGflops: 10 } },
+  ];
+  const { markdown, svg } = section(rows, "here.jsonl");
+  ok(
+    markdown.includes("### Matrix products of the step of demo\n\n1 of 2 matrix products reach 80%"),
+    markdown,
+  );
+  ok(markdown.includes("| 2 × 3 NT | 3 | 1 | 9.0 | 1280 × 64 × 64 NT | 10.0 | 90% |"), markdown);
+  strictEqual(markdown.match(/step: demo/g)?.length, 1);
+  strictEqual(svg.match(/<circle/g)?.length, 1);
 });
 
 Deno.test("the checked-in table of kernels is as --tune writes it, and only --tune does", async () => {

@@ -4,7 +4,7 @@ import { sameShape, showShape, sizeOf } from "../core/shape.ts";
 import { apply, defineOp, type Dispatch, type Kernel } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import wgsl from "../../kernels/cross_entropy.wgsl" with { type: "text" };
-import { overRows } from "./rows.ts";
+import { isShortRow, overRows } from "./rows.ts";
 
 const kernel: Kernel = { file: "kernels/cross_entropy.wgsl", wgsl };
 
@@ -24,12 +24,12 @@ export const crossEntropyOp = defineOp({
     }
     return [{ shape: [], dtype: "f32" }, { shape: [3, R], dtype: "f32" }];
   },
-  dispatch: ([x, labels], [loss, stats]) => {
+  dispatch: ([x, labels], [loss, stats], _, target) => {
     const [R, C] = x.shape, sizes = { R, C, hasLabels: labels ? 1 : 0 };
     const rows: Dispatch = {
       kernel,
       sizes,
-      ...overRows("forward", [R, C]),
+      ...overRows("forward", R, isShortRow(C, target)),
       bind: { x, labels: labels ?? x, stats },
     };
     return [rows, { kernel, sizes, entry: "meanLoss", grid: [1, 1, 1], bind: { statsIn: stats, loss } }];
@@ -45,12 +45,12 @@ export const crossEntropyOp = defineOp({
 export const crossEntropyGradOp = defineOp({
   name: "crossEntropyGrad",
   outputs: ([x]) => [x],
-  dispatch: ([x, statsIn, dy, labels], [dx]) => {
+  dispatch: ([x, statsIn, dy, labels], [dx], _, target) => {
     const [R, C] = x.shape, sizes = { R, C, hasLabels: labels ? 1 : 0 };
     return [{
       kernel,
       sizes,
-      ...overRows("gradient", [R, C]),
+      ...overRows("gradient", R, isShortRow(C, target)),
       bind: { x, labels: labels ?? x, statsIn, dy, dx },
     }];
   },

@@ -3,7 +3,7 @@ import { rowsCols, sizeOf } from "../core/shape.ts";
 import { apply, defineOp, type Kernel } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import wgsl from "../../kernels/l2_normalize.wgsl" with { type: "text" };
-import { overRows } from "./rows.ts";
+import { isShortRow, overRows } from "./rows.ts";
 
 const kernel: Kernel = { file: "kernels/l2_normalize.wgsl", wgsl };
 
@@ -15,9 +15,14 @@ interface L2NormalizeAttrs {
 export const l2NormalizeOp = defineOp<L2NormalizeAttrs>({
   name: "l2Normalize",
   outputs: ([x]) => [x, { shape: [rowsCols(x.shape)[0]], dtype: "f32" }],
-  dispatch: ([x], [y, norm], { eps }) => {
+  dispatch: ([x], [y, norm], { eps }, target) => {
     const [R, C] = rowsCols(x.shape);
-    return [{ kernel, sizes: { R, C, eps }, ...overRows("forward", [R, C]), bind: { x, y, norm } }];
+    return [{
+      kernel,
+      sizes: { R, C, eps },
+      ...overRows("forward", R, isShortRow(C, target)),
+      bind: { x, y, norm },
+    }];
   },
   backward: ({ outputs: [y, norm], dy, attrs }) => [apply(l2NormalizeGradOp, [y, norm, dy], attrs)],
   cost: ([x]) => ({ flops: 3 * sizeOf(x.shape), bytes: 8 * sizeOf(x.shape) }),
@@ -27,9 +32,14 @@ export const l2NormalizeOp = defineOp<L2NormalizeAttrs>({
 export const l2NormalizeGradOp = defineOp<L2NormalizeAttrs>({
   name: "l2NormalizeGrad",
   outputs: ([y]) => [y],
-  dispatch: ([yIn, normIn, dy], [dx], { eps }) => {
+  dispatch: ([yIn, normIn, dy], [dx], { eps }, target) => {
     const [R, C] = rowsCols(yIn.shape);
-    return [{ kernel, sizes: { R, C, eps }, ...overRows("gradient", [R, C]), bind: { yIn, normIn, dy, dx } }];
+    return [{
+      kernel,
+      sizes: { R, C, eps },
+      ...overRows("gradient", R, isShortRow(C, target)),
+      bind: { yIn, normIn, dy, dx },
+    }];
   },
   cost: ([y]) => ({ flops: 5 * sizeOf(y.shape), bytes: 12 * sizeOf(y.shape) }),
 });

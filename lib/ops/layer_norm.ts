@@ -1,10 +1,10 @@
 /** Layer normalisation over the last axis. */
 import { ShapeError } from "../core/errors.ts";
 import { rowsCols, sameShape, showShape, sizeOf, type TensorSpec } from "../core/shape.ts";
-import { apply, applyNode, defineOp, type Dispatch, type Kernel } from "../tensor/op.ts";
+import { apply, applyNode, defineOp, type Dispatch, type Kernel, type Target } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import wgsl from "../../kernels/layer_norm.wgsl" with { type: "text" };
-import { invocations, overRows, SHORT_ROW } from "./rows.ts";
+import { invocations, isShortRow, overRows } from "./rows.ts";
 
 const kernel: Kernel = { file: "kernels/layer_norm.wgsl", wgsl };
 
@@ -17,7 +17,7 @@ interface LayerNormAttrs {
 
 const f32 = (...shape: number[]): TensorSpec => ({ shape, dtype: "f32" });
 /** One invocation a row: its kernels read four columns at a time. */
-const isShort = (C: number): boolean => C % 4 === 0 && C <= SHORT_ROW;
+const isShort = (C: number, target: Target): boolean => C % 4 === 0 && isShortRow(C, target);
 /** Rows a part and parts, for the sums over `R` rows. */
 const partsOf = (R: number): { K: number; P: number } => {
   const K = Math.max(MIN_PART, Math.ceil(R / MAX_PARTS));
@@ -40,13 +40,13 @@ export const layerNormOp = defineOp<LayerNormAttrs>({
     }
     return [x, f32(R), f32(R)];
   },
-  dispatch: ([x, weight, bias], [y, mean, rstd], { eps }) => {
+  dispatch: ([x, weight, bias], [y, mean, rstd], { eps }, target) => {
     const sizes = sizesOf(x, eps);
-    const short = isShort(sizes.C);
+    const short = isShort(sizes.C, target);
     const bind: Dispatch["bind"] = short
       ? { x4: x, weight4: weight, bias4: bias, y4: y, mean, rstd }
       : { x, weight, bias, y, mean, rstd };
-    return [{ kernel, sizes, ...overRows("forward", [sizes.R, sizes.C], short), bind }];
+    return [{ kernel, sizes, ...overRows("forward", sizes.R, short), bind }];
   },
   backward: ({ inputs: [x, weight], outputs: [, mean, rstd], dy }) => {
     const [dWeight, dBias] = applyNode(layerNormParamGradOp, [x, mean, rstd, dy], undefined).outputs;
@@ -59,13 +59,13 @@ export const layerNormOp = defineOp<LayerNormAttrs>({
 export const layerNormGradOp = defineOp({
   name: "layerNormGrad",
   outputs: ([x]) => [x],
-  dispatch: ([x, weight, meanIn, rstdIn, dy], [dx]) => {
+  dispatch: ([x, weight, meanIn, rstdIn, dy], [dx], _, target) => {
     const sizes = sizesOf(x, 0);
-    const short = isShort(sizes.C);
+    const short = isShort(sizes.C, target);
     const bind: Dispatch["bind"] = short
       ? { x4: x, weight4: weight, meanIn, rstdIn, dy4: dy, dx4: dx }
       : { x, weight, meanIn, rstdIn, dy, dx };
-    return [{ kernel, sizes, ...overRows("gradient", [sizes.R, sizes.C], short), bind }];
+    return [{ kernel, sizes, ...overRows("gradient", sizes.R, short), bind }];
   },
   cost: ([x]) => ({ flops: 11 * sizeOf(x.shape), bytes: 12 * sizeOf(x.shape) }),
 });

@@ -4,7 +4,7 @@ import { rowsCols, sameShape, showShape, sizeOf } from "../core/shape.ts";
 import { apply, defineOp, type Kernel } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import wgsl from "../../kernels/softmax.wgsl" with { type: "text" };
-import { overRows } from "./rows.ts";
+import { isShortRow, overRows } from "./rows.ts";
 
 const kernel: Kernel = { file: "kernels/softmax.wgsl", wgsl };
 
@@ -24,10 +24,15 @@ export const softmaxOp = defineOp<SoftmaxAttrs>({
     }
     return [x];
   },
-  dispatch: ([x, mask], [y], { scale, causal }) => {
+  dispatch: ([x, mask], [y], { scale, causal }, target) => {
     const [R, C] = rowsCols(x.shape);
     const sizes = { R, C, Q: causal ? x.shape.at(-2) ?? 1 : 0, M: mask ? R / mask.shape[0] : 0, scale };
-    return [{ kernel, sizes, ...overRows("forward", [R, C]), bind: { x, mask: mask ?? x, y } }];
+    return [{
+      kernel,
+      sizes,
+      ...overRows("forward", R, isShortRow(C, target)),
+      bind: { x, mask: mask ?? x, y },
+    }];
   },
   backward: ({ outputs: [y], dy, attrs: { scale } }) => [apply(softmaxGradOp, [y, dy], { scale })],
   cost: ([x]) => ({ flops: 6 * sizeOf(x.shape), bytes: 8 * sizeOf(x.shape) }),
@@ -37,12 +42,12 @@ export const softmaxOp = defineOp<SoftmaxAttrs>({
 export const softmaxGradOp = defineOp<Pick<SoftmaxAttrs, "scale">>({
   name: "softmaxGrad",
   outputs: ([y]) => [y],
-  dispatch: ([yIn, dy], [dx], { scale }) => {
+  dispatch: ([yIn, dy], [dx], { scale }, target) => {
     const [R, C] = rowsCols(yIn.shape);
     return [{
       kernel,
       sizes: { R, C, Q: 0, M: 0, scale },
-      ...overRows("gradient", [R, C]),
+      ...overRows("gradient", R, isShortRow(C, target)),
       bind: { yIn, dy, dx },
     }];
   },

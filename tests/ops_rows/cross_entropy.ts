@@ -32,7 +32,9 @@ export const crossEntropyRows: { crossEntropy: Row; crossEntropyGrad: Row } = {
     cases: [
       // the diagonal: one, primes, over a workgroup, the longest short row, long ones
       ...[[1, 1], [3, 7], [7, 7]].map((shape) => [{ shape, fill: sharp }]),
-      ...[[5, 65], [2, 256], [2, 257], [70, 300]].map((shape) => [{ shape, fill: "normal" as const }]),
+      ...[[5, 65], [2, 256], [2, 257], [2, 1025], [70, 300]].map((
+        shape,
+      ) => [{ shape, fill: "normal" as const }]),
       ...[[3, 7], [6, 11], [5, 300], [70_001, 2]].map(([R, C]) => labelled(R, C, "normal")),
     ].map((inputs) => ({ inputs, options: undefined })),
   }),
@@ -41,7 +43,7 @@ export const crossEntropyRows: { crossEntropy: Row; crossEntropyGrad: Row } = {
     reference: ([x, stats, dy, labels]) => gradient([x, stats, dy, labels], -1),
     magnitude: ([x, stats, dy, labels]) => gradient([x, stats, dy, labels], 1).map(Math.abs),
     forward: 16, // exp of numbers up to 7
-    cases: [[1, 1], [3, 7], [5, 65], [3, 257]].flatMap(([R, C]) => {
+    cases: [[1, 1], [3, 7], [5, 65], [3, 257], [2, 1025]].flatMap(([R, C]) => {
       const inputs: Input[] = [{ shape: [R, C], fill: "normal" }, { shape: [3, R], fill: "positive" }, []];
       return [inputs, [...inputs, { shape: [R], below: C }]];
     }).map((inputs) => ({ inputs, options: undefined })),

@@ -4,7 +4,7 @@ import { apply } from "../../lib/tensor/op.ts";
 import { type Input, mapRows, type Row, row } from "../ops_harness.ts";
 
 /** One; primes; over a workgroup; the longest short row and the first long one; many rows. */
-const shapes = [[1, 1], [3, 7], [2, 5, 65], [2, 256], [3, 257], [70_001, 2]];
+const shapes = [[1, 1], [3, 7], [2, 5, 65], [2, 256], [3, 257], [2, 1025], [70_001, 2]];
 
 export const l2NormalizeRows: { l2Normalize: Row; l2NormalizeGrad: Row } = {
   l2Normalize: row<{ eps: number }>({
@@ -14,7 +14,7 @@ export const l2NormalizeRows: { l2Normalize: Row; l2NormalizeGrad: Row } = {
         const norm = Math.max(Math.sqrt(values.reduce((s, v) => s + v * v, 0)), eps);
         return values.map((v) => v / norm);
       }),
-    forward: 8, // a sum of up to 257 squares, in order
+    forward: 8, // a sum of up to 257 squares, in order; of more in parts
     gradient: 16,
     slopeFloor: 0.01, // 1 - y^2 is a cancellation where one element is the row
     cases: shapes.flatMap((shape) => [1e-12, 0, 30].map((eps) => ({ inputs: [shape], options: { eps } })) // 30: about half of the rows are shorter
@@ -34,7 +34,7 @@ export const l2NormalizeRows: { l2Normalize: Row; l2NormalizeGrad: Row } = {
         const dot = values.reduce((s, v, c) => s + Math.abs(v * d[c]), 0);
         return values.map((v, c) => (Math.abs(d[c]) + Math.abs(v) * dot) / norm.data[r]);
       }),
-    forward: 16, // a sum of up to 257 products, in order
+    forward: 16, // a sum of up to 257 products, in order; of more in parts
     cases: shapes.map((shape) => {
       const R = shape.reduce((a, b) => a * b) / (shape.at(-1) ?? 1);
       const inputs: Input[] = [shape, { shape: [R], fill: "positive" }, shape];

@@ -12,7 +12,7 @@ function statistics(x: Float64Array, eps: number): { mean: number; rstd: number 
 }
 
 /** One; primes; four columns at a time; the longest short row and the first long ones. */
-const shapes = [[1, 1], [3, 7], [2, 5, 8], [3, 256], [3, 257], [2, 260]];
+const shapes = [[1, 1], [3, 7], [2, 5, 8], [3, 256], [3, 257], [2, 260], [2, 1028]];
 /** More workgroups, one a row, than the grid has in x; only where no gradient is checked, which takes long. */
 const folded = [65_537, 3];
 /** Enough rows for several parts of the sums over rows, whole parts and a rest. */

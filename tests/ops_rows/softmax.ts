@@ -33,7 +33,7 @@ const keepFirst = (C: number): Fill => (random, i) => i % C === 0 ? 1 : random.n
 
 const cases: Case<Options>[] = [
   // one; primes; over a workgroup; the longest short row and the shortest long one; many rows
-  ...[[1, 1], [3, 7], [5, 65], [2, 256], [2, 257], [70_001, 2]].map((shape) => ({
+  ...[[1, 1], [3, 7], [5, 65], [2, 256], [2, 257], [2, 1025], [70_001, 2]].map((shape) => ({
     inputs: [shape],
     options: PLAIN,
   })),
@@ -85,8 +85,8 @@ export const softmaxRows: { softmax: Row; softmaxGrad: Row } = {
         const dot = p.reduce((s, v, c) => s + Math.abs(v * d[c]), 0);
         return p.map((v, c) => Math.abs(scale * v) * (Math.abs(d[c]) + dot));
       }),
-    forward: 16, // a sum of up to 257 products, in order
-    cases: [[1, 1], [3, 7], [5, 65], [2, 256], [2, 257], [70_001, 2]].map((shape) => ({
+    forward: 16, // a sum of up to 257 products, in order; of more in parts
+    cases: [[1, 1], [3, 7], [5, 65], [2, 256], [2, 257], [2, 1025], [70_001, 2]].map((shape) => ({
       inputs: [shape, shape],
       options: { scale: 0.25 },
     })),

@@ -1,7 +1,7 @@
 /** The generated kernels of the elementwise ops: one expression, every way of broadcasting. */
 import { ShapeError } from "../core/errors.ts";
 import { broadcastShapes, type DType, type Shape, showShape, sizeOf } from "../core/shape.ts";
-import { type BackwardContext, defineOp, type Kernel, type OpDef } from "../tensor/op.ts";
+import { type BackwardContext, defineOp, type Dispatch, type Kernel, type OpDef } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { walkGrid } from "./grid.ts";
 
@@ -24,36 +24,52 @@ export interface Expression<A> {
 /** Names of the inputs in an expression. */
 const INPUTS = ["a", "b", "c"];
 
+/** What an elementwise kernel is generated from. */
+export interface ElementwiseText {
+  /** Behind `y = ` in its first line. */
+  readonly title: string;
+  readonly inputs: readonly { readonly name: string; readonly dtype: "f32" | "u32" }[];
+  /** Names of f32 values of `Sizes`. */
+  readonly constants: readonly string[];
+  readonly functions: readonly string[];
+  /** WGSL of one element, of the inputs' elements by name. */
+  readonly element: string;
+}
+
 /**
  * The kernel's text. `linear`: all shapes equal, by fours. `broadcast`: see `indexPattern`; `broadcastBy4`: the same
  * where each pattern moves by fours, with sizes in fours.
  */
-export function expressionWgsl(expression: string, arity: number, dtype: "f32" | "u32" = "f32"): string {
-  const names = INPUTS.slice(0, arity);
+export function elementwiseWgsl({ title, inputs, constants, functions, element }: ElementwiseText): string {
+  const names = inputs.map(({ name }) => name);
   const list = (text: (name: string) => string, separator: string) => names.map(text).join(separator);
   const place = (x: string) => `place(i, sizes.${x}p, sizes.${x}r, sizes.${x}q, sizes.${x}m)`;
   const elements = ["x", "y", "z", "w"].map((lane) => `element(${list((x) => `${x}.${lane}`, ", ")})`).join(
     ", ",
   );
-  return `// Generated: y = ${expression}
+  const fields = [
+    ...constants.map((k) => `${k}: f32`),
+    ...names.map((x) => `${x}p: u32, ${x}r: u32, ${x}q: u32, ${x}m: u32`),
+  ];
+  return `// Generated: y = ${title}
 // @prelude math
-struct Sizes { N: u32, k: f32${list((x) => `, ${x}p: u32, ${x}r: u32, ${x}q: u32, ${x}m: u32`, "")} }
+struct Sizes { N: u32, ${fields.join(", ")} }
 @group(1) @binding(0) var<uniform> sizes: Sizes;
 
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
 @group(0) @binding(0) var<storage, read_write> y4: array<vec4f>;
 ${
-    names.map((x, i) =>
+    inputs.map(({ name, dtype }, i) =>
       [
-        `@group(0) @binding(${i + 1}) var<storage, read> ${x}: array<${dtype}>;`,
-        `@group(0) @binding(${i + 1}) var<storage, read> ${x}4: array<vec4<${dtype}>>;`,
+        `@group(0) @binding(${i + 1}) var<storage, read> ${name}: array<${dtype}>;`,
+        `@group(0) @binding(${i + 1}) var<storage, read> ${name}4: array<vec4<${dtype}>>;`,
       ].join("\n")
     ).join("\n")
   }
 
-fn element(${list((x) => `${x}: ${dtype}`, ", ")}) -> f32 {
-  let k = sizes.k;
-  return ${expression};
+${functions.join("\n")}
+fn element(${inputs.map(({ name, dtype }) => `${name}: ${dtype}`).join(", ")}) -> f32 {
+  return ${element};
 }
 
 // (i / p) % r * q + i % m; m = 0: i itself. The branches are uniform, and spare divisions.
@@ -144,42 +160,23 @@ export function defineExpression<A = undefined>(spec: Expression<A>): OpDef<A> {
   const { name, expression, arity, dtype = "f32", flops = 1, backward } = spec;
   const kernel: Kernel = {
     file: `lib/ops/elementwise.ts/${name}`,
-    wgsl: expressionWgsl(expression, arity, dtype),
+    wgsl: elementwiseWgsl({
+      title: expression,
+      inputs: INPUTS.slice(0, arity).map((name) => ({ name, dtype })),
+      constants: ["k"],
+      functions: [],
+      element: expression.replace(/\bk\b/g, "sizes.k"),
+    }),
   };
-  return defineOp<A>({
+  const op = defineOp<A>({
     name,
     outputs: (inputs) => {
       checkDType(inputs, dtype);
       return [{ shape: commonShape(inputs), dtype: "f32" }];
     },
     dispatch: (inputs, [y], attrs) => {
-      const N = sizeOf(y.shape);
-      const patterns = inputs.map((x) => {
-        const pattern = indexPattern(x.shape, y.shape);
-        if (!pattern) throw new ShapeError(`${showShape(x.shape)} is not expanded to ${showShape(y.shape)}`);
-        return pattern;
-      });
-      const isLinear = inputs.every((x) => sizeOf(x.shape) === N);
-      const by4 = N % 4 === 0 && patterns.every(({ m }) => m % 4 === 0);
-      const unit = by4 ? 4 : 1;
-      const sizes: Record<string, number> = { N: N / unit, k: spec.constant?.(attrs) ?? 0 };
-      patterns.forEach(({ p, r, q, m }, i) => {
-        const [a, fours] = [INPUTS[i], {
-          p: q > 0 ? p / unit : p,
-          r,
-          q: q / unit,
-          m: m === N ? 0 : m / unit,
-        }];
-        for (const [field, value] of Object.entries(fours)) sizes[a + field] = value;
-      });
-      const suffix = by4 ? "4" : "";
-      return [{
-        kernel,
-        entry: by4 ? isLinear ? "linear" : "broadcastBy4" : "broadcast",
-        sizes,
-        grid: walkGrid(N / unit),
-        bind: Object.fromEntries([[`y${suffix}`, y], ...inputs.map((x, i) => [INPUTS[i] + suffix, x])]),
-      }];
+      const sources = inputs.map((x, i) => ({ name: INPUTS[i], x, to: y.shape }));
+      return [elementwiseDispatch(kernel, sources, y, { k: spec.constant?.(attrs) ?? 0 })];
     },
     backward,
     cost: (inputs, [y]) => ({
@@ -187,4 +184,45 @@ export function defineExpression<A = undefined>(spec: Expression<A>): OpDef<A> {
       bytes: 4 * [...inputs, y].reduce((n, x) => n + sizeOf(x.shape), 0),
     }),
   });
+  expressions.set(op as OpDef<unknown>, spec as Expression<unknown>);
+  return op;
+}
+
+const expressions = new Map<OpDef<unknown>, Expression<unknown>>();
+/** What an op computes of each element, if it is elementwise. */
+export const expressionOf = (op: OpDef<unknown>): Expression<unknown> | undefined => expressions.get(op);
+
+/**
+ * The launch of a generated kernel.
+ *
+ * @param sources The inputs, each with its name in the kernel and the shape to which it is broadcast.
+ * @throws {ShapeError} If the broadcasting of one has no pattern.
+ */
+export function elementwiseDispatch(
+  kernel: Kernel,
+  sources: readonly { readonly name: string; readonly x: Tensor; readonly to: Shape }[],
+  y: Tensor,
+  constants: Readonly<Record<string, number>>,
+): Dispatch {
+  const N = sizeOf(y.shape);
+  const patterns = sources.map(({ x, to }) => {
+    const pattern = indexPattern(x.shape, to);
+    if (!pattern) throw new ShapeError(`${showShape(x.shape)} is not expanded to ${showShape(to)}`);
+    return pattern;
+  });
+  const isLinear = sources.every(({ x }) => sizeOf(x.shape) === N);
+  const by4 = N % 4 === 0 && patterns.every(({ m }) => m % 4 === 0), unit = by4 ? 4 : 1;
+  const sizes: Record<string, number> = { N: N / unit, ...constants };
+  patterns.forEach(({ p, r, q, m }, i) => {
+    const fours = { p: q > 0 ? p / unit : p, r, q: q / unit, m: m === N ? 0 : m / unit };
+    for (const [field, value] of Object.entries(fours)) sizes[sources[i].name + field] = value;
+  });
+  const suffix = by4 ? "4" : "";
+  return {
+    kernel,
+    entry: by4 ? isLinear ? "linear" : "broadcastBy4" : "broadcast",
+    sizes,
+    grid: walkGrid(N / unit),
+    bind: Object.fromEntries([[`y${suffix}`, y], ...sources.map(({ name, x }) => [name + suffix, x])]),
+  };
 }

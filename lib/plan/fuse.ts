@@ -80,7 +80,7 @@ const isSum = ({ op, inputs, outputs: [y] }: Node): boolean =>
   sums.includes(op) && inputs.every((x) => sizeOf(x.shape) === sizeOf(y.shape));
 
 /** How often each value is read by launches and kept at the end. */
-function countReaders(nodes: readonly Node[], kept: readonly Tensor[]): ReadonlyMap<Tensor, number> {
+export function countReaders(nodes: readonly Node[], kept: readonly Tensor[]): ReadonlyMap<Tensor, number> {
   const counts = new Map<Tensor, number>();
   for (const x of [...nodes.flatMap((node) => node.op.isView ? [] : node.inputs), ...kept]) {
     counts.set(storageOf(x), (counts.get(storageOf(x)) ?? 0) + 1);
@@ -89,7 +89,7 @@ function countReaders(nodes: readonly Node[], kept: readonly Tensor[]): Readonly
 }
 
 /** A node like `node`, whose first output is `output`, or a new value like the node's own. */
-function nodeLike(node: Node, changes: Partial<Node>, output?: Tensor): Node {
+export function nodeLike(node: Node, changes: Partial<Node>, output?: Tensor): Node {
   const outputs: Tensor[] = [], made = { ...node, ...changes, outputs };
   outputs.push(output ?? new Tensor(node.outputs[0], { kind: "op", node: made, index: 0 }));
   outputs.push(...node.outputs.slice(1));

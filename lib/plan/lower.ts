@@ -5,6 +5,7 @@ import { anyDevice, type Cost, type Dispatch, type Node, storageOf, type Target 
 import { type Effect, reachable, type Trace } from "../tensor/trace.ts";
 import type { Param, Tensor, TensorData } from "../tensor/tensor.ts";
 import { foldIntoProducts } from "./fuse.ts";
+import { fuseElementwise } from "./fuse_elementwise.ts";
 import { planMemory } from "./memory.ts";
 import { findStateViews, type StatePlace } from "./state_views.ts";
 
@@ -70,12 +71,8 @@ export function lower(
   const effectNodes = trace.effects.flatMap((e) => e.kind === "node" ? [e.node] : []);
   const kept = [...roots, ...allAssigns.map((e) => e.value)];
   const traced = reachable(kept, effectNodes);
-  const views = findStateViews(
-    fused ? foldIntoProducts(traced, kept) : traced,
-    allAssigns,
-    roots,
-    areAdjacent,
-  );
+  const launched = fused ? fuseElementwise(foldIntoProducts(traced, kept), kept) : traced;
+  const views = findStateViews(launched, allAssigns, roots, areAdjacent);
   const { nodes, assigns } = views;
   const effects = new Set(effectNodes);
   // Gradients must be in place before the first node that works on the shards.

@@ -6,7 +6,8 @@
 // The variance takes a second pass over the row: sum x^2 / C - mean^2 would lose all digits where it matters.
 // Grid: `*Rows` one invocation a row, four columns at a time, without barriers: short rows, C a multiple of 4;
 // `*Row` one workgroup a row. The sums over rows go in two phases, in order: `columnParts` (or `columnParts4`) makes
-// P parts of K rows each, `columnSums` adds the parts.
+// P parts of K rows each, `columnSums` adds the parts. `gradientRowsAndParts` is `gradientRows` by its first workgroups and
+// `columnParts4` by the others.
 // @prelude reduce grid
 struct Sizes { R: u32, C: u32, P: u32, K: u32, eps: f32 } // rows, columns, parts, rows a part
 @group(1) @binding(0) var<uniform> sizes: Sizes;
@@ -75,10 +76,7 @@ fn forwardRow(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u
   }
 }
 
-@compute @workgroup_size(WG)
-fn gradientRows(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
-                @builtin(local_invocation_index) t: u32) {
-  let r = flatGroup(g, n) * WG + t;
+fn gradientOf(r: u32) {
   if (r >= sizes.R) { return; }
   let C4 = sizes.C / 4u;
   let base = r * C4;
@@ -94,6 +92,20 @@ fn gradientRows(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec
   let a = sum4(sumA) / f32(sizes.C);
   let b = sum4(sumB) * s * s / f32(sizes.C);
   for (var c = 0u; c < C4; c++) { dx4[base + c] = s * (dy4[base + c] * weight4[c] - a - (x4[base + c] - m) * b); }
+}
+
+@compute @workgroup_size(WG)
+fn gradientRows(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
+                @builtin(local_invocation_index) t: u32) {
+  gradientOf(flatGroup(g, n) * WG + t);
+}
+
+@compute @workgroup_size(WG)
+fn gradientRowsAndParts(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
+                        @builtin(local_invocation_index) t: u32) {
+  let group = flatGroup(g, n);
+  let forRows = (sizes.R + WG - 1u) / WG;
+  if (group < forRows) { gradientOf(group * WG + t); } else { partOf((group - forRows) * WG + t); }
 }
 
 @compute @workgroup_size(WG)
@@ -138,8 +150,10 @@ fn columnParts(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3
 @compute @workgroup_size(WG)
 fn columnParts4(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
                 @builtin(local_invocation_index) t: u32) {
+  partOf(flatGroup(g, n) * WG + t);
+}
+fn partOf(i: u32) {
   let C4 = sizes.C / 4u;
-  let i = flatGroup(g, n) * WG + t;
   if (i >= sizes.P * C4) { return; }
   let c = i % C4;
   let first = i / C4 * sizes.K;

@@ -31,7 +31,7 @@ import {
 } from "./elementwise.ts";
 import { embeddingGradOp, embeddingOp, takeRowGradOp, takeRowOp } from "./gather.ts";
 import { l2NormalizeGradOp, l2NormalizeOp } from "./l2_normalize.ts";
-import { layerNormGradOp, layerNormOp, layerNormParamGradOp } from "./layer_norm.ts";
+import { layerNormGradOp, layerNormGradsOp, layerNormOp, layerNormParamGradOp } from "./layer_norm.ts";
 import { linearOp, weightGradOp } from "./linear.ts";
 import { headScoresOp, headValuesOp, matmulOp } from "./matmul.ts";
 import { concatOp, expandOp, padOp, permuteOp, reshapeOp, sliceOp } from "./movement.ts";
@@ -96,6 +96,7 @@ export const ops = {
   layerNorm: layerNormOp,
   layerNormGrad: layerNormGradOp,
   layerNormParamGrad: layerNormParamGradOp,
+  layerNormGrads: layerNormGradsOp,
   l2Normalize: l2NormalizeOp,
   l2NormalizeGrad: l2NormalizeGradOp,
   crossEntropy: crossEntropyOp,

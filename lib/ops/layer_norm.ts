@@ -1,10 +1,18 @@
 /** Layer normalisation over the last axis. */
 import { ShapeError } from "../core/errors.ts";
 import { rowsCols, sameShape, showShape, sizeOf, type TensorSpec } from "../core/shape.ts";
-import { apply, applyNode, defineOp, type Dispatch, type Kernel, type Target } from "../tensor/op.ts";
+import {
+  apply,
+  applyNode,
+  defineOp,
+  type Dispatch,
+  foldGrid,
+  type Kernel,
+  type Target,
+} from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import wgsl from "../../kernels/layer_norm.wgsl" with { type: "text" };
-import { invocations, isShortRow, overRows } from "./rows.ts";
+import { groupsOf, invocations, isShortRow, overRows } from "./rows.ts";
 
 const kernel: Kernel = { file: "kernels/layer_norm.wgsl", wgsl };
 
@@ -101,6 +109,28 @@ export const layerNormParamGradOp = defineOp({
     ];
   },
   cost: ([x]) => ({ flops: 5 * sizeOf(x.shape), bytes: 8 * sizeOf(x.shape) }),
+});
+
+/** All three gradients: what the plan makes of the two ops above. Outputs: dx, dWeight, dBias, and the parts of the sums. */
+export const layerNormGradsOp = defineOp({
+  name: "layerNormGrads",
+  outputs: ([x, , mean, rstd, dy]) => [x, ...layerNormParamGradOp.outputs([x, mean, rstd, dy], undefined)],
+  dispatch: (inputs, [dx, ...sums], _, target) => {
+    const [x, weight, meanIn, rstdIn, dy] = inputs, sizes = sizesOf(x, 0), { R, C, P } = sizes;
+    const ofParams = layerNormParamGradOp.dispatch([x, meanIn, rstdIn, dy], sums, undefined, target);
+    if (!isShort(C, target)) {
+      return [...layerNormGradOp.dispatch(inputs, [dx], undefined, target), ...ofParams];
+    }
+    const both: Dispatch = {
+      kernel,
+      sizes,
+      entry: "gradientRowsAndParts",
+      grid: foldGrid(groupsOf(R) + groupsOf(P * C / 4)),
+      bind: { x4: x, weight4: weight, meanIn, rstdIn, dy4: dy, dx4: dx, parts4: sums[2] },
+    };
+    return [both, ...ofParams.slice(1)];
+  },
+  cost: ([x]) => ({ flops: 16 * sizeOf(x.shape), bytes: 12 * sizeOf(x.shape) }),
 });
 
 /**

@@ -12,8 +12,10 @@ const SHORT_ROW_OF_SOFTWARE = 1024;
 export const isShortRow = (C: number, { deviceClass }: Target): boolean =>
   C <= (deviceClass === "software" ? SHORT_ROW_OF_SOFTWARE : SHORT_ROW);
 
+/** Workgroups that have `n` invocations. */
+export const groupsOf = (n: number): number => Math.ceil(n / WG);
 /** A grid of `n` invocations. */
-export const invocations = (n: number): [number, number, number] => foldGrid(Math.ceil(n / WG));
+export const invocations = (n: number): [number, number, number] => foldGrid(groupsOf(n));
 
 /** Entry and grid over `R` rows: `nameRows`, one invocation a row, if they are short, else `nameRow`, a workgroup a row. */
 export const overRows = (name: string, R: number, isShort: boolean): Pick<Dispatch, "entry" | "grid"> =>

@@ -6,6 +6,7 @@ import { type Effect, reachable, type Trace } from "../tensor/trace.ts";
 import type { Param, Tensor, TensorData } from "../tensor/tensor.ts";
 import { foldIntoProducts } from "./fuse.ts";
 import { fuseElementwise } from "./fuse_elementwise.ts";
+import { mergeLayerNormGrads } from "./fuse_layer_norm.ts";
 import { planMemory } from "./memory.ts";
 import { findStateViews, type StatePlace } from "./state_views.ts";
 
@@ -57,6 +58,10 @@ export interface LowerOptions {
   readonly areAdjacent?: (params: readonly Param[]) => boolean;
 }
 
+/** Fewer nodes that give the same bits. */
+const fuse = (nodes: readonly Node[], kept: readonly Tensor[]): readonly Node[] =>
+  mergeLayerNormGrads(fuseElementwise(foldIntoProducts(nodes, kept), kept));
+
 /**
  * Orders the nodes, finds lifetimes and places.
  *
@@ -71,7 +76,7 @@ export function lower(
   const effectNodes = trace.effects.flatMap((e) => e.kind === "node" ? [e.node] : []);
   const kept = [...roots, ...allAssigns.map((e) => e.value)];
   const traced = reachable(kept, effectNodes);
-  const launched = fused ? fuseElementwise(foldIntoProducts(traced, kept), kept) : traced;
+  const launched = fused ? fuse(traced, kept) : traced;
   const views = findStateViews(launched, allAssigns, roots, areAdjacent);
   const { nodes, assigns } = views;
   const effects = new Set(effectNodes);

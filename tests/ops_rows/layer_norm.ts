@@ -1,7 +1,12 @@
 /** Rows of `lib/ops/layer_norm.ts`. */
-import { layerNorm, layerNormGradOp, layerNormParamGradOp } from "../../lib/ops/layer_norm.ts";
+import {
+  layerNorm,
+  layerNormGradOp,
+  layerNormGradsOp,
+  layerNormParamGradOp,
+} from "../../lib/ops/layer_norm.ts";
 import { apply } from "../../lib/tensor/op.ts";
-import { type Case, type Input, mapRows, type Row, row, type Values } from "../ops_harness.ts";
+import { type Case, type Input, mapRows, type Row, row, type RowSpec, type Values } from "../ops_harness.ts";
 
 const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
 
@@ -27,7 +32,38 @@ const rowOf = (x: Values, r: number) => {
   return x.data.subarray(r * C, (r + 1) * C);
 };
 
-export const layerNormRows: { layerNorm: Row; layerNormGrad: Row; layerNormParamGrad: Row } = {
+/** The gradient of x. Inputs: x, weight, mean, rstd, dy. */
+const ofX: Omit<RowSpec, "op"> = {
+  reference: (inputs) => {
+    const [x, , mean, rstd, dy] = inputs;
+    return mapRows(x, (values, r) => {
+      const h = values.map((v) => (v - mean.data[r]) * rstd.data[r]);
+      const { p, a, b } = dotsOf(inputs, rowOf(dy, r), h, false);
+      return p.map((v, c) => rstd.data[r] * (v - a - h[c] * b));
+    });
+  },
+  magnitude: (inputs) => {
+    const [x, , mean, rstd, dy] = inputs;
+    return mapRows(x, (values, r) => {
+      const h = values.map((v) => (Math.abs(v) + Math.abs(mean.data[r])) * rstd.data[r]);
+      const { p, a, b } = dotsOf(inputs, rowOf(dy, r), h, true);
+      return p.map((v, c) => rstd.data[r] * (Math.abs(v) + a + h[c] * b));
+    });
+  },
+  forward: 16, // sums of up to 260 terms, in parts
+  cases: [...shapes, folded].map((shape) => {
+    const C = shape.at(-1) ?? 1, R = shape.reduce((a, b) => a * b) / C;
+    const inputs: Input[] = [shape, [C], [R], { shape: [R], fill: "positive" }, shape];
+    return { inputs, options: undefined };
+  }),
+};
+
+export const layerNormRows: {
+  layerNorm: Row;
+  layerNormGrad: Row;
+  layerNormGrads: Row;
+  layerNormParamGrad: Row;
+} = {
   layerNorm: row<{ eps: number }>({
     op: ([x, weight, bias], { eps }) => layerNorm(x, weight, bias, eps),
     reference: ([x, weight, bias], { eps }) =>
@@ -55,31 +91,9 @@ export const layerNormRows: { layerNorm: Row; layerNormGrad: Row; layerNormParam
       }));
     }).filter(({ inputs: [x], options: { eps } }) => !(String(x) === "1,1" && eps < 1e-5)), // 0 * 1e6 checks nothing
   }),
-  layerNormGrad: row({
-    op: (inputs) => apply(layerNormGradOp, inputs),
-    reference: (inputs) => {
-      const [x, , mean, rstd, dy] = inputs;
-      return mapRows(x, (values, r) => {
-        const h = values.map((v) => (v - mean.data[r]) * rstd.data[r]);
-        const { p, a, b } = dotsOf(inputs, rowOf(dy, r), h, false);
-        return p.map((v, c) => rstd.data[r] * (v - a - h[c] * b));
-      });
-    },
-    magnitude: (inputs) => {
-      const [x, , mean, rstd, dy] = inputs;
-      return mapRows(x, (values, r) => {
-        const h = values.map((v) => (Math.abs(v) + Math.abs(mean.data[r])) * rstd.data[r]);
-        const { p, a, b } = dotsOf(inputs, rowOf(dy, r), h, true);
-        return p.map((v, c) => rstd.data[r] * (Math.abs(v) + a + h[c] * b));
-      });
-    },
-    forward: 16, // sums of up to 260 terms, in parts
-    cases: [...shapes, folded].map((shape) => {
-      const C = shape.at(-1) ?? 1, R = shape.reduce((a, b) => a * b) / C;
-      const inputs: Input[] = [shape, [C], [R], { shape: [R], fill: "positive" }, shape];
-      return { inputs, options: undefined };
-    }),
-  }),
+  layerNormGrad: row({ op: (inputs) => apply(layerNormGradOp, inputs), ...ofX }),
+  // Only dx; dWeight and dBias are checked with layerNorm, whose plan takes this op.
+  layerNormGrads: row({ op: (inputs) => apply(layerNormGradsOp, inputs), ...ofX }),
   layerNormParamGrad: row({
     op: (inputs) => apply(layerNormParamGradOp, inputs), // dWeight; dBias is checked with layerNorm
     reference: ([x, mean, rstd, dy]) =>

@@ -81,6 +81,20 @@ Deno.test("the gradient of gelu is taken by the product before it, unless that a
   deepStrictEqual(apartTwo - togetherTwo, 3); // the addition, and the same two
 });
 
+Deno.test("the gradients of a layer normalisation are one node", async () => {
+  using gpu = await openDevice();
+  const launchesOf = (wrt: "x" | "all", ...shape: number[]) => {
+    const C = shape[1], x = draw("x", ...shape), weight = draw("weight", C), bias = draw("bias", C);
+    const y = () => layerNorm(x, weight, bias, 1e-5);
+    return launches(gpu, () => gradients(wrt === "x" ? { x } : { x, weight, bias }, y()));
+  };
+  const [apart, together] = await launchesOf("x", 40, 16), rest = apart - together; // of the loss
+  for (const [shape, fewer] of [[[40, 16], 1], [[7, 5], 0], [[130, 64], 1]] as const) {
+    const [all, merged] = await launchesOf("all", ...shape);
+    strictEqual(all - merged, rest + fewer);
+  }
+});
+
 Deno.test("the gradients of a residual network are the same bits, in fewer launches", async () => {
   using gpu = await openDevice();
   const w = [0, 1, 2, 3].map((i) => draw(`w${i}`, 16, 16)), b = [0, 1, 2, 3].map((i) => draw(`b${i}`, 16));

@@ -6,6 +6,7 @@ import { type Protocol, protocolKey } from "../metrics/protocol.ts";
 import type { Recalls } from "../metrics/recall.ts";
 import type { Bounds } from "../metrics/recall_bounds.ts";
 import { compareMethods, type Difference, type SeedRanks } from "./compare.ts";
+import { columnsOf } from "./table.ts";
 import { isComparable, OUR_METHOD, reportedOn, type ReportedRow, type ReportedSplit } from "./published.ts";
 
 /** What a row is made of: runs that differ in their seeds only. */
@@ -95,7 +96,7 @@ export function recallTable(
     for (const reported of all) if (!here.includes(reported)) elsewhere.add(reported);
     const reported = here.flatMap(({ rows }) => rows);
     const ours = reported.find(({ method }) => method === OUR_METHOD);
-    const metrics = [...new Set(rows.flatMap(({ metrics }) => metrics.flatMap((one) => Object.keys(one))))];
+    const metrics = columnsOf(rows.flatMap(({ metrics }) => metrics));
     return { protocol, metrics, reported, ...compared(rows, metrics, against, ours) };
   });
   return {

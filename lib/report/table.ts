@@ -87,11 +87,18 @@ export interface TableBlock {
   cells: string[][];
 }
 
+/** The metrics of some rows, in the order of the row that has most of them. */
+export const columnsOf = (rows: readonly Recalls[]): string[] => [
+  ...new Set(
+    rows.map((row) => Object.keys(row)).sort((a, b) => b.length - a.length).flat(),
+  ),
+];
+
 /** The rows by protocol, in the order in which protocols, rows and metrics first occur. */
 export function tableBlocks(rows: readonly TableRow[]): TableBlock[] {
   const hasRuns = new Set(rows.map((row) => row.run)).size > 1;
   return [...Map.groupBy(rows, (row) => protocolKey(row.protocol)).values()].map((block) => {
-    const metrics = [...new Set(block.flatMap((row) => Object.keys(row.metrics)))];
+    const metrics = columnsOf(block.map((row) => row.metrics));
     const names = (row: TableRow) => hasRuns ? [row.label, row.run ?? ""] : [row.label];
     return {
       title: `Recall in percent on ${protocolText(block[0].protocol)}`,

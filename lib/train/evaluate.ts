@@ -104,17 +104,26 @@ export class Evaluator implements Disposable {
       const ranking = emptyRanking(split.triplets.length);
       for (const search of searches) {
         signal?.throwIfAborted();
-        const found = await rankGallery(this.#gpu, this.#kind(kind), {
+        const found = await this.#rankOne(kind, search, {
           queries: pickRows(asked, search.queries),
           gallery: pickRows(gallery, search.gallery.map((image) => place.get(image) ?? -1)),
-          search,
-          state: this.#state,
         });
         ranking.add(search, found);
       }
       rankings.set(kind, ranking);
     }
     return rankings;
+  }
+
+  /** @throws {DataError} If a score is NaN: with categories, the query's number is that in its category. */
+  async #rankOne(kind: Kind, search: Search, stored: { queries: Stored; gallery: Stored }) {
+    try {
+      return await rankGallery(this.#gpu, this.#kind(kind), { ...stored, search, state: this.#state });
+    } catch (error) {
+      if (!(error instanceof DataError) || search.category === undefined) throw error;
+      const { where, fix } = error;
+      throw new DataError(`${search.category}: ${error.message}`, { where, fix, cause: error });
+    }
   }
 
   /**

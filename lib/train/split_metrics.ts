@@ -61,9 +61,13 @@ function overCategories(rows: readonly Recalls[]): Recalls {
 function boundsOf(split: Split, { target }: Ranking): Record<string, Bounds> | undefined {
   const { leftOut = {}, triplets } = split;
   if (Object.values(leftOut).every(({ queries, images }) => queries + images === 0)) return undefined;
-  const groups = queriesByCategory(split) ?? new Map([["", [...triplets.keys()]]]);
+  const byCategory = queriesByCategory(split);
+  const groups: [string, number[]][] = byCategory
+    ? Object.keys(split.galleries ?? {}).map((name) => [name, byCategory.get(name) ?? []])
+    : [["", [...triplets.keys()]]];
+  const asked = groups.filter(([name, queries]) => queries.length + (leftOut[name]?.queries ?? 0) > 0);
   return Object.fromEntries(CUT_OFFS.map((k): [string, Bounds] => {
-    const each = [...groups].map(([category, queries]) =>
+    const each = asked.map(([category, queries]) =>
       recallBounds(queries.map((q) => target[q]), k, leftOut[category] ?? { queries: 0, images: 0 })
     );
     return [`R@${k}`, [meanOf(each.map(([low]) => low)), meanOf(each.map(([, high]) => high))]];

@@ -103,3 +103,12 @@ Deno.test("protocolKey() is the same for equal protocols only", () => {
   assert.notEqual(protocolKey({ ...protocol, size: "32" }), protocolKey({ ...protocol, size: 32 }));
   assert.equal(protocolText(protocol), "demo val, gallery: 2,273 images, reference removed, text length: 20");
 });
+
+Deno.test("a metric of data with missing files is the interval that is known; categories come first", () => {
+  const { metrics: { val } } = result, bounds = { "R@10": [48.25, 52.5] as const };
+  const categories = { dress: { "R@1": 1, "R@10": 40 } };
+  const text = terminalTable(rowsOf({ ...result, metrics: { val: { ...val, bounds, categories } } }));
+  assert.match(text, /^ +dress R@10 +R@1 +R@10 +queries$/m);
+  assert.match(text, /^composed +40\.00 +25\.00 +48\.25–52\.50 +3,021$/m);
+  assert.match(text, /^image only +- +5\.00 +10\.00 +3,021$/m);
+});

@@ -141,6 +141,23 @@ Deno.test("a gallery that lacks a target, lists an image twice or is of no categ
   );
 });
 
+Deno.test("a score that is no number is an error that names category and query", async () => {
+  const triplets = [triplet(1, 2, { category: "dress" }), triplet(COUNT - 1, 7, { category: "shirt" })];
+  const split = { triplets, gallery: [], galleries: { dress: [1, 2], shirt: [7, COUNT - 1] } };
+  const before = points[(COUNT - 1) * F];
+  points[(COUNT - 1) * F] = NaN;
+  try {
+    await rejects(
+      rank(split, true),
+      (error: unknown) =>
+        error instanceof DataError &&
+        /^shirt: query 0: its score of gallery image \d is NaN$/.test(error.message),
+    );
+  } finally {
+    points[(COUNT - 1) * F] = before;
+  }
+});
+
 Deno.test("rankGallery() joins blocks of queries and of a gallery too large for one binding", async () => {
   // Rows of 2^22 elements: 16 MiB each, so that four images fill a block.
   const width = 2 ** 22, Q = 3, N = 6;

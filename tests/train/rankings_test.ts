@@ -89,6 +89,14 @@ Deno.test("several targets bring mAP, and missing files an interval", () => {
   strictEqual(all["R@1"], 50);
   deepStrictEqual(bounds?.["R@1"], [0, 75]);
   deepStrictEqual(bounds?.["R@5"], [50, 100]);
+  // A category of which nothing is left may be anything.
+  const lost: Split = {
+    ...fashion,
+    triplets: fashion.triplets.filter(({ category }) => category !== "dress"),
+    leftOut: { dress: { queries: 2, images: 0 } },
+  };
+  const best = metricsOf(lost, ranked(lost, [0, 0, 0, 0, 0]));
+  deepStrictEqual([best.all["R@1"], best.bounds?.["R@1"]], [100, [200 / 3, 100]]);
   strictEqual(metricsOf({ ...split, leftOut: { "": { queries: 0, images: 0 } } }, ranking).bounds, undefined);
 });
 

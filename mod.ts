@@ -80,7 +80,8 @@ export { compile, evaluate, inspect, Program } from "./lib/plan/compile.ts";
 export type { CompileOptions, InputSpecs, InputValue, Traced, TraceFunction } from "./lib/plan/compile.ts";
 export type { Plan, PlanOptions, StepInfo } from "./lib/plan/plan.ts";
 export type { ResultRow } from "./lib/plan/results.ts";
-export { State, type StateGroup } from "./lib/plan/state.ts";
+export { State } from "./lib/plan/state.ts";
+export type { StateGroup } from "./lib/plan/state_layout.ts";
 
 // Modules: plain classes whose field names are the state-dict keys.
 export { Embedding } from "./lib/nn/embedding.ts";

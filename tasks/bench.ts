@@ -17,6 +17,8 @@ import type { Cost } from "../lib/tensor/op.ts";
 import { gitCommit } from "../lib/train/run.ts";
 import type { KernelCase } from "./bench/case.ts";
 import { kernelCases, productCase } from "./bench/cases.ts";
+import { describeFull, type FullOptions, runFull } from "./bench/full.ts";
+import { writeFullPage } from "./bench/full_page.ts";
 import {
   type BenchRow,
   benchRow,
@@ -28,6 +30,7 @@ import {
 } from "./bench/measure.ts";
 import { classesOf, isProductRow, type ProductRow, productsOf, showProducts } from "./bench/products.ts";
 import { type EvaluationCase, evaluationCases } from "./bench/evaluation.ts";
+import { planAll, plannedTable } from "./bench/planned.ts";
 import { benchRows, COPY, LAUNCH, MADD, page, section } from "./bench/report.ts";
 import { type StepCase, stepCases } from "./bench/steps.ts";
 import { tune } from "./bench/tune.ts";
@@ -40,6 +43,18 @@ time, GFLOP/s, GB/s and the share of the floor that these ceilings set. Close ot
   flags: {
     only: flag("", "kernels and steps whose name holds this text; the ceilings are always measured"),
     json: flag("", "also write a JSON object a line into this file"),
+    full: flag(
+      false,
+      "instead: one CaLa step on BLIP-2 at its published size, batch 2, from a checkpoint of random numbers to new weights, " +
+        "compared with f64; minutes, 9 GB of memory, 2 GB of disk in the cache folder",
+    ),
+    memory: flag("plain", "with --full: how the step keeps to its memory", {
+      choices: ["plain", "recompute", "gradcache"],
+    }),
+    planOnly: flag(
+      false,
+      "with --full: only the parameters, work and memory of every configuration; needs no device",
+    ),
     report: flag(
       false,
       "measure nothing; write docs/bench/README.md and its pictures from docs/bench/*.jsonl",
@@ -219,7 +234,18 @@ async function openTimedDevice(): Promise<Gpu> {
   throw new ConfigError(`${gpu.name} has no timestamps, by which kernels are timed`);
 }
 
-/** Writes the page and its pictures. */
+/** The published sizes. */
+async function full(
+  { memory, planOnly, json }: { memory: FullOptions["memory"]; planOnly: boolean; json: string },
+  interrupted: AbortSignal,
+): Promise<void> {
+  if (planOnly) return console.log(plannedTable(await planAll()));
+  const result = await runFull({ memory }, interrupted);
+  console.log(describeFull(result));
+  if (json) await writeFileAtomic(json, JSON.stringify(result) + "\n");
+}
+
+/** Writes the pages and their pictures. */
 async function report(): Promise<void> {
   const folder = new URL("../docs/bench/", import.meta.url);
   const files = [...Deno.readDirSync(folder)].map(({ name }) => name).filter((name) =>
@@ -235,13 +261,16 @@ async function report(): Promise<void> {
   const path = new URL("README.md", folder).pathname;
   await writeFileAtomic(path, page(sections));
   console.log(path);
+  console.log(await writeFullPage(folder));
 }
 
 async function main(argv: readonly string[], interrupted: AbortSignal): Promise<void> {
   const args = parseCommand(spec, argv);
   if (!args) return;
-  if (args.values.report) return await report();
-  if (!args.values.tune) return await measure(args.values, interrupted);
+  const { values } = args;
+  if (values.report) return await report();
+  if (values.full) return await full(values, interrupted);
+  if (!values.tune) return await measure(values, interrupted);
   using gpu = await openTimedDevice();
   await tune(gpu, interrupted);
 }

@@ -9,8 +9,10 @@ import { sum } from "../lib/ops/reduce.ts";
 import { evaluate } from "../lib/plan/compile.ts";
 import type { StepInfo } from "../lib/plan/plan.ts";
 import type { OpDef } from "../lib/tensor/op.ts";
-import { constant, type Tensor } from "../lib/tensor/tensor.ts";
-import { reachable } from "../lib/tensor/trace.ts";
+import { constant, input, type Tensor, type TensorData } from "../lib/tensor/tensor.ts";
+import { reachable, trace } from "../lib/tensor/trace.ts";
+import { evaluateF64 } from "../tasks/reference/evaluate.ts";
+import { formulas } from "../tasks/reference/ops.ts";
 
 /** A tensor of the reference: the GPU's f32 or u32 inputs, exact in f64. */
 export interface Values {
@@ -99,6 +101,27 @@ const ALL_COORDINATES = 256;
 /** Above this many elements of input or output: the vector product with one direction only. */
 const ONE_DIRECTION = 50_000;
 
+/** The interpreter in f64 that whole steps are held against agrees with the row's reference, where it knows the op. */
+function checkFormula<O>(
+  spec: RowSpec<O>,
+  options: O,
+  data: readonly { readonly shape: Shape; readonly dtype: "f32" | "u32"; readonly data: TensorData }[],
+  { want, magnitude, place }: { want: Float64Array; magnitude: Float64Array; place: string },
+) {
+  const { isTraining, seed = 0, step } = spec.run ?? {};
+  const { result } = trace(() => spec.op(data.map((x, i) => input(`x${i}`, x)), options), { isTraining });
+  if (!reachable([result]).every(({ op }) => op.isView || op.name in formulas)) return;
+  const inputs = Object.fromEntries(data.map(({ data }, i) => [`x${i}`, data]));
+  const [{ data: got }] = evaluateF64([result], { inputs, seed, step: step?.index ?? 0 });
+  assert.equal(got.length, want.length, `${place}: formula in f64`);
+  // Both are f64: 1e-12 leaves room for sums in another order.
+  const bad = want.findIndex((value, i) => !(Math.abs(got[i] - value) <= 1e-12 * (magnitude[i] + 1e-3)));
+  assert(
+    bad < 0,
+    `${place}: element ${bad} of the formula in f64 is ${got[bad]}, the reference ${want[bad]}`,
+  );
+}
+
 async function checkCase<O>(
   gpu: Gpu,
   op: OpDef<unknown>,
@@ -145,6 +168,7 @@ async function checkCase<O>(
   const reference = (xs: readonly Values[]) => Float64Array.from(spec.reference(xs, options));
   const want = reference(values);
   const magnitude = spec.magnitude ? Float64Array.from(spec.magnitude(values, options)) : want.map(Math.abs);
+  checkFormula(spec, options, data, { want, magnitude, place });
   const { y } = first;
   assert.equal(
     y.data.length,

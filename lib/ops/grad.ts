@@ -14,6 +14,13 @@ import { sumOfParts } from "./movement.ts";
 export const grad = (loss: Tensor, wrt: Iterable<Tensor>): Map<Tensor, Tensor> =>
   backward(loss, wrt, { sum: sumOfParts, ones: (like) => ones(like.shape) });
 
-/** Gradients from the middle of a graph: `seeds` gives the gradients of its keys, each of its key's shape. */
-export const gradFrom = (seeds: ReadonlyMap<Tensor, Tensor>, wrt: Iterable<Tensor>): Map<Tensor, Tensor> =>
-  backwardFrom(seeds, wrt, { sum: sumOfParts });
+/**
+ * Gradients from the middle of a graph: `seeds` gives the gradients of its keys, each of its key's shape.
+ *
+ * @param onGradient Called with each gradient as soon as it is whole.
+ */
+export const gradFrom = <T extends Tensor>(
+  seeds: ReadonlyMap<Tensor, Tensor>,
+  wrt: Iterable<T>,
+  onGradient?: (x: T, dx: Tensor) => void,
+): Map<T, Tensor> => backwardFrom(seeds, wrt, { sum: sumOfParts, onGradient });

@@ -1,12 +1,11 @@
 /** The device memory that a training step will take, known before any is allocated. WebGPU does not tell what is in use. */
 import { ConfigError, GpuError } from "../core/errors.ts";
 import { formatBytes } from "../core/format.ts";
-import { bytesOf, showShape, sizeOf } from "../core/shape.ts";
+import { bytesOf, showShape } from "../core/shape.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { layoutShards } from "../gpu/shard.ts";
 import type { Lowered } from "./lower.ts";
 import { sharedBytes } from "./slab_pool.ts";
-import type { StateGroup } from "./state.ts";
+import type { StateLayout } from "./state_layout.ts";
 
 /** Bytes by what they hold. */
 export interface PlannedMemory {
@@ -28,21 +27,13 @@ export const plannedBytes = (memory: PlannedMemory): number => total(Object.valu
  * The memory of a state and of plans over it.
  *
  * @param plans Those of one list share slabs.
- * @param limit Bytes of a shard at most: the device's binding limit.
  */
 export function plannedMemory(
-  groups: readonly StateGroup[],
+  { groups, shards }: StateLayout,
   plans: readonly (readonly Lowered[])[],
-  limit = 2 ** 27, // the 128 MiB that every device allows
 ): PlannedMemory {
   const bytesIn = (isTrained: boolean) =>
-    total(
-      groups.flatMap((group) =>
-        group.isTrained === isTrained
-          ? layoutShards(group.params.map((p) => 4 * sizeOf(p.shape)), limit).shards
-          : []
-      ),
-    );
+    total(shards.flatMap(({ group, bytes }) => groups[group].isTrained === isTrained ? [bytes] : []));
   const trained = bytesIn(true);
   return {
     parameters: trained + bytesIn(false),

@@ -1,18 +1,12 @@
 /** Parameters, gradients and moments on the GPU: the one owner of what outlives a plan. */
 import { ConfigError, DataError, ShapeError } from "../core/errors.ts";
-import { bytesOf, showShape, sizeOf } from "../core/shape.ts";
+import { showShape, sizeOf } from "../core/shape.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type BufferRange, readBuffers } from "../gpu/readback.ts";
-import { layoutShards } from "../gpu/shard.ts";
 import { type Param, type ShardSource, Tensor } from "../tensor/tensor.ts";
+import { type StateGroup, StateLayout } from "./state_layout.ts";
 
 type ShardBuffer = ShardSource["buffer"];
-
-/** Parameters that are updated together. A trained group has gradients and moments; each of its parameters needs a gradient. */
-export interface StateGroup {
-  readonly params: readonly Param[];
-  readonly isTrained: boolean;
-}
 
 interface Shard {
   readonly group: number;
@@ -31,10 +25,9 @@ const MAX_PENDING_BYTES = 64 * 2 ** 20;
 
 /** Parameters in shards, with equal offsets in the four shards of a trained group. */
 export class State {
-  readonly groups: readonly StateGroup[];
   readonly #gpu: Gpu;
-  readonly #shards: Shard[] = [];
-  readonly #places = new Map<Param, { shard: number; offset: number }>();
+  readonly #layout: StateLayout;
+  readonly #shards: readonly Shard[];
   readonly #steps: GPUBuffer;
   readonly #status: GPUBuffer;
   #isDisposed = false;
@@ -43,33 +36,17 @@ export class State {
   /** Allocates the shards and uploads each parameter's initial value. */
   constructor(gpu: Gpu, groups: readonly StateGroup[]) {
     this.#gpu = gpu;
-    this.groups = groups;
-    groups.forEach(({ params, isTrained }, group) => {
-      // Matrices first, then vectors: so the weights of neighbouring layers lie side by side, and so do their biases.
-      const order = params.toSorted((a, b) => b.shape.length - a.shape.length);
-      const layout = layoutShards(order.map((p) => 4 * sizeOf(p.shape)), gpu.bindingLimit);
-      const base = this.#shards.length;
-      const places = new Map(order.map((param, i) => [param, layout.places[i]]));
-      for (const param of params) {
-        const place = places.get(param);
-        if (this.#places.has(param) || !place) {
-          throw new ConfigError(`parameter "${param.source.name}" is in two groups`);
-        }
-        this.#places.set(param, { shard: base + place.shard, offset: place.offset });
+    this.#layout = new StateLayout(groups, gpu.bindingLimit);
+    this.#shards = this.#layout.shards.map(({ group, bytes }) => {
+      const buffers: Shard["buffers"] = {};
+      for (
+        const name of (groups[group].isTrained ? ["param", "grad", "m", "v"] : ["param"]) as ShardBuffer[]
+      ) {
+        buffers[name] = gpu.createBuffer({ label: `${name} of group ${group}`, size: bytes, usage: USAGE() });
       }
-      for (const bytes of layout.shards) {
-        const buffers: Shard["buffers"] = {};
-        for (const name of (isTrained ? ["param", "grad", "m", "v"] : ["param"]) as ShardBuffer[]) {
-          buffers[name] = gpu.createBuffer({
-            label: `${name} of group ${group}`,
-            size: bytes,
-            usage: USAGE(),
-          });
-        }
-        this.#shards.push({ group, bytes, buffers });
-      }
-      for (const param of params) this.#write(param, "param", param.source.data);
+      return { group, bytes, buffers };
     });
+    for (const param of this.params) this.#write(param, "param", param.source.data);
     this.#steps = gpu.createBuffer({
       label: "step counts",
       size: STEPS_STRIDE * Math.max(1, groups.length),
@@ -80,22 +57,19 @@ export class State {
 
   /** Whether the parameter lives here. */
   has(param: Param): boolean {
-    return this.#places.has(param);
+    return this.#layout.placeOf(param) !== undefined;
   }
 
+  get groups(): readonly StateGroup[] {
+    return this.#layout.groups;
+  }
   /** True if the parameters lie one behind the other, without gaps: then a binding can show them as one. */
   areAdjacent(params: readonly Param[]): boolean {
-    return params.every((param, i) => {
-      const place = this.#places.get(param), before = params[i - 1];
-      if (i === 0 || !place) return place !== undefined;
-      const last = this.#places.get(before);
-      return last?.shard === place.shard && last.offset + bytesOf(before) === place.offset;
-    });
+    return this.#layout.areAdjacent(params);
   }
-
   /** All parameters, group by group. */
   get params(): Param[] {
-    return [...this.#places.keys()];
+    return this.#layout.params;
   }
 
   /** The shards of a group, as tensors for the optimiser's nodes. */
@@ -117,7 +91,7 @@ export class State {
 
   /** The bytes of a parameter, or of its gradient or moment. */
   rangeOf(param: Param, buffer: "param" | "grad" | "m" | "v"): BufferRange {
-    const place = this.#places.get(param);
+    const place = this.#layout.placeOf(param);
     if (!place) {
       throw new ConfigError(
         `parameter "${param.source.name}" ${showShape(param.shape)} is not in this state`,

@@ -36,19 +36,21 @@ export function backward(
  * Gradients with respect to `wrt` of whatever has `seeds` as its gradients with respect to their keys: the reverse pass
  * from the middle of a graph.
  *
+ * @param options.onGradient Called with each gradient as soon as it is whole: nodes made here run before the rest.
  * @throws {Error} If the path passes an op without a gradient (named in the message).
  */
-export const backwardFrom = (
+export const backwardFrom = <T extends Tensor>(
   seeds: ReadonlyMap<Tensor, Tensor>,
-  wrt: Iterable<Tensor>,
-  { sum }: Pick<GradBuilders, "sum">,
-): Map<Tensor, Tensor> => gradientPass(() => pullback(seeds, wrt, sum));
+  wrt: Iterable<T>,
+  { sum, onGradient }: Pick<GradBuilders, "sum"> & { readonly onGradient?: (x: T, dx: Tensor) => void },
+): Map<T, Tensor> => gradientPass(() => pullback(seeds, wrt, sum, onGradient));
 
-function pullback(
+function pullback<T extends Tensor>(
   seeds: ReadonlyMap<Tensor, Tensor>,
-  wrt: Iterable<Tensor>,
+  wrt: Iterable<T>,
   sum: GradBuilders["sum"],
-): Map<Tensor, Tensor> {
+  onGradient?: (x: T, dx: Tensor) => void,
+): Map<T, Tensor> {
   const wanted = new Set(wrt);
   const nodes = reachable(seeds.keys());
   // Forward sweep: which tensors lie on a path from `wrt` to the seeds.
@@ -70,11 +72,28 @@ function pullback(
     if (list.length > 1) terms.set(x, [sum(list)]);
     return terms.get(x)?.[0];
   };
-  for (const node of nodes.toReversed()) {
-    if (!node.inputs.some((x) => active.has(x))) continue;
+  // A gradient is whole after the first node that reads its tensor: it is summed then, and not at the end.
+  const result = new Map<T, Tensor>();
+  const finish = (x: T) => {
+    const dx = result.has(x) ? undefined : total(x);
+    if (!dx) return;
+    result.set(x, dx);
+    onGradient?.(x, dx);
+  };
+  const firstReader = new Map<Tensor, Node>();
+  for (const node of nodes) {
+    for (const x of node.inputs) if (!firstReader.has(x)) firstReader.set(x, node);
+  }
+  const finishedBy = new Map<Node, T[]>();
+  for (const x of wanted) {
+    const node = firstReader.get(x);
+    if (node) finishedBy.set(node, [...finishedBy.get(node) ?? [], x]);
+  }
+  const visit = (node: Node) => {
+    if (!node.inputs.some((x) => active.has(x))) return;
     if (node.outputs.slice(1).some((y) => terms.has(y))) throw noGradient(node, "of its auxiliary outputs");
     const dy = total(node.outputs[0]);
-    if (!dy) continue;
+    if (!dy) return;
     if (!node.op.backward) throw noGradient(node, "");
     const rule = node.op.backward.bind(node.op);
     const context = { inputs: node.inputs, outputs: node.outputs, dy, attrs: node.attrs };
@@ -90,13 +109,16 @@ function pullback(
       const list = terms.get(x);
       list ? list.push(dx) : terms.set(x, [dx]);
     });
+  };
+  for (const node of nodes.toReversed()) {
+    visit(node);
+    finishedBy.get(node)?.forEach(finish);
   }
-  const result = new Map<Tensor, Tensor>();
-  for (const x of wanted) {
-    const dx = total(x);
-    if (dx) result.set(x, dx);
-  }
-  return result;
+  for (const x of wanted) finish(x);
+  return new Map([...wanted].flatMap((x) => {
+    const dx = result.get(x);
+    return dx ? [[x, dx]] : [];
+  }));
 }
 
 const noGradient = (node: Node, what: string): Error =>

@@ -36,10 +36,10 @@ export function gradCacheStep(
   }
   const rows = { batchSize, microBatch };
   return {
-    plan(specs, target) {
+    plan(specs, lowering) {
       const { embed, loss, backward, trained } = passesOf(functions, specs, rows);
       const [first, middle, last] = [embed, loss, backward].map(({ fn, specs, options }) =>
-        inspect(fn, specs, { ...options, target }).lowered
+        inspect(fn, specs, { ...options, ...lowering }).lowered
       );
       // Embeddings are copied out of the encoders' slabs, their gradients are read out of the loss's: two pools.
       return { trained, plans: [[last, first], [middle]] };

@@ -85,13 +85,11 @@ export function passesOf(
     options: encoding,
     fn: (inputs) => {
       const encoded = encode(inputs);
-      const grads = gradFrom(new Map(seeded.map((name) => [encoded[name], inputs[seedOf(name)]])), trainable);
-      for (const param of trainable) {
-        const value = grads.get(param);
-        if (!value) continue;
+      const seeds = new Map(seeded.map((name) => [encoded[name], inputs[seedOf(name)]]));
+      gradFrom(seeds, trainable, (param, value) => {
         byEncoder.add(param);
         addEffect({ kind: "node", node: accumulate(param, value, { fromFirst: byLoss.has(param) }) });
-      }
+      });
       return {};
     },
   };

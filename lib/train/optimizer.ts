@@ -2,7 +2,8 @@
 import { ConfigError } from "../core/errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { adamwNodes, MAX_GROUPS } from "../ops/adamw.ts";
-import { State, type StateGroup } from "../plan/state.ts";
+import { State } from "../plan/state.ts";
+import type { StateGroup } from "../plan/state_layout.ts";
 import type { Param, Tensor } from "../tensor/tensor.ts";
 import { addEffect } from "../tensor/trace.ts";
 

@@ -5,7 +5,7 @@ import { TrainLoader } from "../data/loader.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Embeddings, Frame, TripletBatch } from "../nn/frame.ts";
 import { type Ceilings, measureCeilings } from "../plan/ceilings.ts";
-import { checkMemory, describeMemory, type PlannedMemory, plannedMemory } from "../plan/planned.ts";
+import { checkMemory, describeMemory, type PlannedMemory } from "../plan/planned.ts";
 import { BySignature } from "../plan/signatures.ts";
 import { State } from "../plan/state.ts";
 import type { Param } from "../tensor/tensor.ts";
@@ -15,7 +15,14 @@ import { gradCacheStep } from "./gradcache.ts";
 import type { AdamW } from "./optimizer.ts";
 import type { Progress } from "./progress.ts";
 import type { Schedule } from "./rate.ts";
-import { type LossTerms, type StepCompiler, type StepFunctions, type StepPlan, wholeStep } from "./step.ts";
+import {
+  type LossTerms,
+  planTraining,
+  type StepCompiler,
+  type StepFunctions,
+  type StepPlan,
+  wholeStep,
+} from "./step.ts";
 
 /** What is trained: a frame, and heads that only training needs. */
 export interface Model {
@@ -152,20 +159,21 @@ export class TrainingSession implements Disposable {
       );
     }
     const specs = this.reader.tripletSpecs(batchSize, text.bucketLengths.at(-1) ?? 0);
-    const planned = maker.plan(specs, gpu), { trained, plans } = planned;
-    // Which parameters the loss depends on decides which have gradients and moments.
-    const groups = adamw.stateGroups(known, (param) => trained.has(param));
-    this.memory = plannedMemory(groups, plans, gpu.bindingLimit);
-    context.note(describeMemory(this.memory));
-    checkMemory(gpu, this.memory, plans, lessMemory(config));
-    this.state = new State(gpu, groups);
+    const { layout, step, memory } = planTraining(maker, adamw, known, specs, {
+      bindingLimit: gpu.bindingLimit,
+      target: gpu,
+    });
+    this.memory = memory;
+    context.note(describeMemory(memory));
+    checkMemory(gpu, memory, step.plans, lessMemory(config));
+    this.state = new State(gpu, layout.groups);
     this.#compiler = maker.compiler({
       gpu,
       state: this.state,
       adamw,
       seed,
       onProgress: (done, total) => context.progress(`compiling kernels ${done}/${total}`),
-    }, planned);
+    }, step);
     this.program = new BySignature("training step", (specs) => this.#compiler.compile(specs));
   }
 

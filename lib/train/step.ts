@@ -3,11 +3,12 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Embeddings } from "../nn/frame.ts";
 import { grad } from "../ops/grad.ts";
 import { compile, type InputSpecs, inspect } from "../plan/compile.ts";
-import type { Lowered } from "../plan/lower.ts";
+import type { Lowered, LowerOptions } from "../plan/lower.ts";
 import type { Plan, StepInfo } from "../plan/plan.ts";
 import { SlabPool } from "../plan/slab_pool.ts";
 import type { State } from "../plan/state.ts";
-import type { Target } from "../tensor/op.ts";
+import { StateLayout } from "../plan/state_layout.ts";
+import { type PlannedMemory, plannedMemory } from "../plan/planned.ts";
 import type { Param, Tensor } from "../tensor/tensor.ts";
 import { addEffect } from "../tensor/trace.ts";
 import type { Inputs } from "./batch.ts";
@@ -50,12 +51,42 @@ export interface StepOptions {
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }
 
+/** What planning may know: the device, and how the state lies. */
+export type StepPlanOptions = Pick<LowerOptions, "target" | "areAdjacent">;
+
 /** A way to make steps. */
 export interface StepMaker {
   /** Needs no device. */
-  plan(specs: InputSpecs, target?: Target): PlannedStep;
+  plan(specs: InputSpecs, options?: StepPlanOptions): PlannedStep;
   /** Compiles one signature after another. The slabs of the largest one, which was planned, are allocated at once. */
   compiler(options: StepOptions, largest: PlannedStep): StepCompiler;
+}
+
+/** A step with the state that it changes, before either is allocated. */
+export interface PlannedTraining {
+  readonly layout: StateLayout;
+  readonly step: PlannedStep;
+  readonly memory: PlannedMemory;
+}
+
+/**
+ * Plans a step and its state. Which parameters the loss depends on decides which have gradients and moments, so how the
+ * state lies; that decides what the step reads in place.
+ *
+ * @param params All parameters of the model.
+ * @param bindingLimit Bytes that the device binds at most; default the 128 MiB that all do.
+ */
+export function planTraining(
+  maker: StepMaker,
+  adamw: AdamW,
+  params: Iterable<Param>,
+  specs: InputSpecs,
+  { bindingLimit = 2 ** 27, target }: { bindingLimit?: number; target?: StepPlanOptions["target"] } = {},
+): PlannedTraining {
+  const { trained } = maker.plan(specs, { target });
+  const layout = new StateLayout(adamw.stateGroups(params, (param) => trained.has(param)), bindingLimit);
+  const step = maker.plan(specs, { target, areAdjacent: (params) => layout.areAdjacent(params) });
+  return { layout, step, memory: plannedMemory(layout, step.plans) };
 }
 
 /** Compiles steps; owns what they share. */
@@ -88,7 +119,7 @@ export function wholeStep(
     return { results: presentTerms(terms), grads: grad(terms.loss, trainable) };
   };
   return {
-    plan(specs, target) {
+    plan(specs, options) {
       const trained = new Set<Param>();
       const { lowered } = inspect(
         (inputs) => {
@@ -102,7 +133,7 @@ export function wholeStep(
           return { results };
         },
         specs,
-        { isTraining: true, recompute, target },
+        { ...options, isTraining: true, recompute },
       );
       return { trained, plans: [[lowered]] };
     },

@@ -7,7 +7,7 @@
 import { DataError } from "../../lib/core/errors.ts";
 import { Random } from "../../lib/core/random.ts";
 import { sizeOf } from "../../lib/core/shape.ts";
-import type { StoredDType, StoredTensor, TensorSource } from "../../lib/io/stored_tensor.ts";
+import type { StoredDType, StoredTensor, TensorSource, WeightsFile } from "../../lib/io/stored_tensor.ts";
 
 /** Sizes of LAVIS's `Blip2Qformer` with its vision transformer. */
 export interface Blip2Sizes {
@@ -234,4 +234,19 @@ export function randomClip(sizes: ClipSizes, seed: number): TensorSource {
   keys.uniform("token_embedding.weight", [sizes.vocabSize, textWidth], -1, 1);
   keys.norm("ln_final", textWidth);
   return keys.source(seed);
+}
+
+/** A file with the keys and shapes of a source whose numbers are all the same zeros: for what depends on shapes alone. */
+export function zeroWeights({ tensors }: TensorSource): WeightsFile {
+  const zeros = new Float32Array(Math.max(...[...tensors.values()].map(({ shape }) => sizeOf(shape))));
+  return {
+    name: "zeros",
+    format: "safetensors",
+    metadata: {},
+    tensors,
+    read(key) {
+      const { shape = [0] } = tensors.get(key) ?? {};
+      return { dtype: "F32", shape, data: zeros.subarray(0, sizeOf(shape)) };
+    },
+  };
 }

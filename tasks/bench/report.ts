@@ -87,6 +87,7 @@ this page from the files.
 - Before a kernel is timed, elements of its result are compared with their formula in f64.
 - Shapes of products: matrices where there are several, M, N, K. Of steps: demo: batch, text length, side of the
   pictures; BLIP-2 head: batch, query tokens, text tokens, width.
+- The published sizes of BLIP-2 and CLIP, planned and measured: [full.md](full.md).
 - No hardware GPU was at hand: every figure here is a software driver's on a CPU. The variants for GPUs are checked for
   right results, but not tuned.
 

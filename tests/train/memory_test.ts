@@ -3,7 +3,8 @@ import { deepStrictEqual, match, ok, rejects, strictEqual, throws } from "node:a
 import { ConfigError, GpuError } from "../../lib/core/errors.ts";
 import { openDevice } from "../../lib/gpu/device.ts";
 import type { StoredConfig } from "../../lib/train/config.ts";
-import { checkMemory, plannedMemory } from "../../lib/plan/planned.ts";
+import { checkMemory } from "../../lib/plan/planned.ts";
+import { planTraining } from "../../lib/train/step.ts";
 import { openModel, stepOf as stepMaker, TrainingSession } from "../../lib/train/session.ts";
 import small from "./small_cala.ts";
 
@@ -136,8 +137,7 @@ Deno.test("a step that passes the device's limits is refused before anything is 
     attentionMask: { shape: [2 ** 13, 7] },
     longest: { shape: [1], dtype: "u32" as const },
   };
-  const { trained, plans } = maker.plan(specs);
-  const memory = plannedMemory(adamw.stateGroups(model.frame.params.values(), (p) => trained.has(p)), plans);
+  const { step: { plans }, memory } = planTraining(maker, adamw, model.frame.params.values(), specs);
   throws(
     () => checkMemory(device, memory, plans, "FIX"),
     (e: unknown) =>

@@ -42,6 +42,8 @@ export const meanOf = (values: ArrayLike<number>): number =>
 
 /** Where tables cut rankings off. */
 export const CUT_OFFS = [1, 5, 10, 50] as const;
+/** The same in CIRR's groups. */
+export const SUBSET_CUT_OFFS = [1, 2, 3] as const;
 
 /**
  * The metrics of any data set: `R@1` to `R@50` and the number of `queries`; with `subset` ranks also `R_subset@1` to
@@ -56,7 +58,7 @@ export function retrievalMetrics(ranks: ArrayLike<number>, subset: ArrayLike<num
   const inGroup = Array.from(subset).filter((rank) => rank !== NO_RANK);
   const counts: Recalls = { queries: ranks.length };
   if (inGroup.length > 0) {
-    for (const k of [1, 2, 3]) metrics[`R_subset@${k}`] = recallAt(inGroup, k);
+    for (const k of SUBSET_CUT_OFFS) metrics[`R_subset@${k}`] = recallAt(inGroup, k);
     counts["subset queries"] = inGroup.length;
   }
   return { ...metrics, ...counts };
@@ -110,7 +112,7 @@ export function cirrMetrics(ranks: ArrayLike<number>, subset: ArrayLike<number>)
     throw new DataError(`${ranks.length} ranks, but ${subset.length} subset ranks`);
   }
   const metrics: Recalls = {};
-  for (const k of [1, 2, 3]) metrics[`group_recall_at${k}`] = releasedRecall(subset, k);
+  for (const k of SUBSET_CUT_OFFS) metrics[`group_recall_at${k}`] = releasedRecall(subset, k);
   for (const k of CUT_OFFS) metrics[`recall_at${k}`] = releasedRecall(ranks, k);
   const seven = Object.values(metrics);
   metrics["mean(R@5+R_s@1)"] = (metrics.group_recall_at1 + metrics.recall_at5) / 2;

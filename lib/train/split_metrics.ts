@@ -11,6 +11,7 @@ import {
   meanOf,
   type Recalls,
   retrievalMetrics,
+  SUBSET_CUT_OFFS,
 } from "../metrics/recall.ts";
 import { type Bounds, recallBounds } from "../metrics/recall_bounds.ts";
 import { galleryImages, type Ranking } from "./evaluate.ts";
@@ -28,7 +29,7 @@ export interface RankingMetrics {
 const MAP_CUT_OFFS = [5, 10, 25, 50];
 
 /**
- * The metrics of a ranking: Recall, with groups the Recall in them, with several targets mAP. Where all queries have
+ * The metrics of a ranking: Recall, with groups the Recall in them, and where any query has several targets, mAP over all. Where all queries have
  * groups, `mean(R@5+R_s@1)` too; where there are categories, `average_recall`, the mean of R@10 and R@50.
  *
  * @throws {DataError} If targets are secret or there are no queries.
@@ -57,8 +58,8 @@ function overCategories(rows: readonly Recalls[]): Recalls {
   }));
 }
 
-/** Of Recall in whole galleries; nothing where no file is missing. */
-function boundsOf(split: Split, { target }: Ranking): Record<string, Bounds> | undefined {
+/** Of every Recall of `metricsOf`; nothing where no file is missing. */
+function boundsOf(split: Split, { target, subset }: Ranking): Record<string, Bounds> | undefined {
   const { leftOut = {}, triplets } = split;
   if (Object.values(leftOut).every(({ queries, images }) => queries + images === 0)) return undefined;
   const byCategory = queriesByCategory(split);
@@ -66,13 +67,23 @@ function boundsOf(split: Split, { target }: Ranking): Record<string, Bounds> | u
     ? Object.keys(split.galleries ?? {}).map((name) => [name, byCategory.get(name) ?? []])
     : [["", [...triplets.keys()]]];
   const asked = groups.filter(([name, queries]) => queries.length + (leftOut[name]?.queries ?? 0) > 0);
-  return Object.fromEntries(CUT_OFFS.map((k): [string, Bounds] => {
-    const each = asked.map(([category, queries]) =>
-      recallBounds(queries.map((q) => target[q]), k, leftOut[category] ?? { queries: 0, images: 0 })
+  const bounds = (ranks: Uint32Array, k: number): Bounds =>
+    meanBounds(
+      asked.map(([category, queries]) =>
+        recallBounds(queries.map((q) => ranks[q]), k, leftOut[category] ?? { queries: 0, images: 0 })
+      ),
     );
-    return [`R@${k}`, [meanOf(each.map(([low]) => low)), meanOf(each.map(([, high]) => high))]];
-  }));
+  const found = Object.fromEntries(CUT_OFFS.map((k) => [`R@${k}`, bounds(target, k)]));
+  if (byCategory) return { ...found, average_recall: meanBounds([found["R@10"], found["R@50"]]) };
+  if (!triplets.every(({ group }) => group)) return found;
+  for (const k of SUBSET_CUT_OFFS) found[`R_subset@${k}`] = bounds(subset, k);
+  return { ...found, "mean(R@5+R_s@1)": meanBounds([found["R@5"], found["R_subset@1"]]) };
 }
+
+const meanBounds = (each: readonly Bounds[]): Bounds => [
+  meanOf(each.map(([low]) => low)),
+  meanOf(each.map(([, high]) => high)),
+];
 
 /** The queries of each category that has a gallery, in the order of the galleries; nothing where there is one gallery. */
 function queriesByCategory({ triplets, galleries }: Split): Map<string, number[]> | undefined {
@@ -92,12 +103,12 @@ function metricsOfQueries(
   queries: readonly number[],
 ): Recalls {
   const recalls = retrievalMetrics(queries.map((q) => target[q]), queries.map((q) => subset[q]));
-  const severalTargets = queries.filter((q) => triplets[q].targets);
-  if (severalTargets.length === 0) return recalls;
+  if (!triplets.some(({ targets }) => targets)) return recalls;
+  const targetsOf = (q: number) => triplets[q].targets ?? [triplets[q].target ?? -1];
   const precision = Object.fromEntries(
     MAP_CUT_OFFS.map((k) => [
       `mAP@${k}`,
-      meanOf(severalTargets.map((q) => averagePrecisionAt(top[q], triplets[q].targets ?? [], k))),
+      meanOf(queries.map((q) => averagePrecisionAt(top[q], targetsOf(q), k))),
     ]),
   );
   return { ...precision, ...recalls };

@@ -87,6 +87,9 @@ Deno.test("several targets bring mAP, and missing files an interval", () => {
   const { all, bounds } = metricsOf(split, ranking);
   strictEqual(all["mAP@5"], 100 * ((1 + 2 / 3) / 2 + (1 / 2 + 2 / 4) / 2) / 2);
   strictEqual(all["R@1"], 50);
+  // A query of one target counts too: there its precision is the reciprocal rank.
+  const single = { ...split, triplets: [triplets[0], { ...triplets[1], targets: undefined }] };
+  strictEqual(metricsOf(single, ranking).all["mAP@5"], 100 * ((1 + 2 / 3) / 2 + 1 / 2) / 2);
   deepStrictEqual(bounds?.["R@1"], [0, 75]);
   deepStrictEqual(bounds?.["R@5"], [50, 100]);
   // A category of which nothing is left may be anything.
@@ -97,6 +100,16 @@ Deno.test("several targets bring mAP, and missing files an interval", () => {
   };
   const best = metricsOf(lost, ranked(lost, [0, 0, 0, 0, 0]));
   deepStrictEqual([best.all["R@1"], best.bounds?.["R@1"]], [100, [200 / 3, 100]]);
+  deepStrictEqual(best.bounds?.average_recall, [200 / 3, 100]);
+
+  const grouped: Split = {
+    triplets: [0, 1, 2].map((q) => ({ reference: 5, target: q, captions: ["x"], group: [0, 1, 2, 5] })),
+    gallery: [0, 1, 2, 3, 4, 5],
+    leftOut: { "": { queries: 1, images: 0 } },
+  };
+  const half = metricsOf(grouped, ranked(grouped, [0, 7, 7], { subset: Uint32Array.of(0, 1, 2) }));
+  deepStrictEqual(half.bounds?.["R_subset@2"], [50, 75]);
+  deepStrictEqual(half.bounds?.["mean(R@5+R_s@1)"], [25, 50]);
   strictEqual(metricsOf({ ...split, leftOut: { "": { queries: 0, images: 0 } } }, ranking).bounds, undefined);
 });
 

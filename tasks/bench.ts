@@ -201,7 +201,11 @@ async function measure(
     });
   }
   using gpu = await openTimedDevice();
-  const place = { adapter: gpu.name, commit: await gitCommit() ?? "unknown" };
+  const place = {
+    adapter: gpu.name,
+    commit: await gitCommit() ?? "unknown",
+    load: Number(Deno.loadavg()[0].toFixed(2)),
+  };
   note(`${gpu.name}: ceilings`);
   const ceilings = await measureCeilings(gpu), bench: Bench = { gpu, ceilings, place };
   const rows = ceilingRows(ceilings, place), texts: string[] = [];

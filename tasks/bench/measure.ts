@@ -18,6 +18,8 @@ export interface BenchRow {
   readonly floorShare: number;
   readonly adapter: string;
   readonly commit: string;
+  /** What else the machine did: the load average of the minute before the first measurement. */
+  readonly load?: number;
   /** Of a step's matrix product: how its operands lie, and the figure of its shape class. */
   readonly product?: {
     readonly layout: string;
@@ -28,7 +30,7 @@ export interface BenchRow {
 }
 
 /** Where a figure was measured. */
-export type Place = Pick<BenchRow, "adapter" | "commit">;
+export type Place = Pick<BenchRow, "adapter" | "commit" | "load">;
 
 /**
  * The middle of some numbers; of an even count the lower one.

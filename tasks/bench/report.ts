@@ -9,6 +9,9 @@ import { roofline } from "./roofline.ts";
 /** Names of the rows that hold the ceilings. */
 export const COPY = "copy", MADD = "multiply-add", LAUNCH = "empty launch";
 
+/** A load average below this is an idle machine's. */
+const IDLE = 0.5;
+
 /** Lines of a results file, checked. @throws {DataError} If a field is missing or of another type. */
 export function benchRows(records: readonly JsonRecord[], file: string): BenchRow[] {
   return records.map((record, i) => {
@@ -33,14 +36,17 @@ export function section(rows: readonly BenchRow[], file: string): Section {
     if (!row) throw new DataError(`no row "${kernel}"`, { where: file, fix: "measure without --only" });
     return row;
   };
-  const name = basename(file, ".jsonl"), { adapter, commit } = ceiling(COPY);
+  const name = basename(file, ".jsonl"), { adapter, commit, load } = ceiling(COPY);
+  const others = load === undefined || load < IDLE
+    ? ""
+    : `\n\nThe machine had other work: its load average was ${load} when the measurements began.`;
   const all = rows.filter((row) => !isProductRow(row));
   const lines = all.map(({ kernel, shape, ms, gflops, gbps, floorShare }) =>
     `| ${kernel} | ${shape.join(" × ")} | ${ms} | ${gflops} | ${gbps} | ${Math.round(100 * floorShare)}% |`
   );
   const markdown = `## ${adapter}
 
-Commit \`${commit.replace(/^(\w{12})\w*/, "$1")}\`, data [\`${name}.jsonl\`](${name}.jsonl).
+Commit \`${commit.replace(/^(\w{12})\w*/, "$1")}\`, data [\`${name}.jsonl\`](${name}.jsonl).${others}
 
 ![Roofline](${name}.svg)
 
@@ -90,5 +96,6 @@ this page from the files.
 - The published sizes of BLIP-2 and CLIP, planned and measured: [full.md](full.md).
 - No hardware GPU was at hand: every figure here is a software driver's on a CPU. The variants for GPUs are checked for
   right results, but not tuned.
+- Speed of feature stores: [feature_store.md](feature_store.md).
 
 ${sections.map(({ markdown }) => markdown).join("\n")}`;

@@ -53,6 +53,9 @@ Deno.test("section() shows every line, and its picture only what is no ceiling",
   ok(markdown.includes("![Roofline](here.svg)"));
   strictEqual(svg.match(/<circle/g)?.length, 1);
   ok(page([{ markdown, svg }]).endsWith(markdown));
+  ok(!markdown.includes("load average"));
+  const loaded = section(rows.map((row) => ({ ...row, load: 3.5 })), "here.jsonl").markdown;
+  match(loaded, /\n\nThe machine had other work: its load average was 3\.5 when/);
   throws(() => section(rows.slice(1), "x.jsonl"), { message: 'no row "copy"' });
 });
 
@@ -135,7 +138,7 @@ Deno.test("bench checks a kernel, times it, and writes the contract's fields", a
     strictEqual(lines.length, 5); // three ceilings, two shapes
     for (const one of lines) {
       deepStrictEqual(Object.keys(one), [
-        ...["kernel", "shape", "ms", "gflops", "gbps", "floorShare", "adapter", "commit"],
+        ...["kernel", "shape", "ms", "gflops", "gbps", "floorShare", "adapter", "commit", "load"],
       ]);
       ok(one.ms > 0);
     }

@@ -37,15 +37,23 @@ fn addOuter(c: ptr<function, Block>, x: f32, w: vec4f) {
   (*c).r7 = fma(vec4f(subgroupBroadcast(x, 7u)), w, (*c).r7);
 }
 
+// As storeBlock, in a loop: written out, 32 rows a tile take llvmpipe seconds to compile.
+fn storeRows(c: Block, start: u32, m: u32, n: vec4u) {
+  let add = vec4f(biasOf(n.x), biasOf(n.y), biasOf(n.z), biasOf(n.w));
+  var rows = array<vec4f, 8>(c.r0, c.r1, c.r2, c.r3, c.r4, c.r5, c.r6, c.r7);
+  let end = min(m + 8, sizes.M);
+  for (var row = m; row < end; row++) { storeRow(rows[row - m], add, start, row, n); }
+}
+
 // 32 x 32, and the sums of the four rows of a that the lane loads.
 struct Tile { c0: Block, c1: Block, c2: Block, c3: Block, sums: vec4f }
 fn storeTile(g: vec3u, r: Tile, n: vec4u) {
   let start = originOf(g).y;
   let m = g.y * 32;
-  storeBlock(r.c0, start, m, n);
-  storeBlock(r.c1, start, m + 8, n);
-  storeBlock(r.c2, start, m + 16, n);
-  storeBlock(r.c3, start, m + 24, n);
+  storeRows(r.c0, start, m, n);
+  storeRows(r.c1, start, m + 8, n);
+  storeRows(r.c2, start, m + 16, n);
+  storeRows(r.c3, start, m + 24, n);
 }
 fn storeSums(g: vec3u, s: vec4f, t: u32) {
   if (g.x > 0) { return; }
@@ -151,8 +159,8 @@ fn tileInner(@builtin(workgroup_id) g: vec3u, @builtin(subgroup_invocation_id) t
     addOuter(&c0, x0.w, w[3]); addOuter(&c1, x1.w, w[3]);
     i0++; i1++; j += 1;
   }
-  storeBlock(c0, origin.y, m, n);
-  storeBlock(c1, origin.y, m + 8, n);
+  storeRows(c0, origin.y, m, n);
+  storeRows(c1, origin.y, m + 8, n);
 }
 
 // Eight rows of a small tile, two columns a lane.
@@ -239,5 +247,5 @@ fn smallRows(@builtin(workgroup_id) g: vec3u, @builtin(subgroup_invocation_id) t
     addOuter(&c, a[i], b4[j]);
     i += sizes.aK; j += next;
   }
-  storeBlock(c, origin.y, m, n + vec4u(0, 1, 2, 3));
+  storeRows(c, origin.y, m, n + vec4u(0, 1, 2, 3));
 }

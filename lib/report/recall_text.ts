@@ -86,7 +86,7 @@ export function recallCaption({ blocks, elsewhere }: RecallTable): string {
       ? [
         "[low, high]: 95% bootstrap interval over queries, each averaged over the runs of its row first (2,000 resamples).",
         "It speaks of other queries and these weights, not of training again. Queries that share a reference are not",
-        "independent, so it is somewhat too narrow.",
+        "independent, so it is somewhat too narrow; where all queries hit, or none, it is a point.",
       ]
       : []),
     ...(has(({ spread }) => spread !== undefined)

@@ -29,8 +29,9 @@ export interface RankingMetrics {
 const MAP_CUT_OFFS = [5, 10, 25, 50];
 
 /**
- * The metrics of a ranking: Recall, with groups the Recall in them, and where any query has several targets, mAP over all. Where all queries have
- * groups, `mean(R@5+R_s@1)` too; where there are categories, `average_recall`, the mean of R@10 and R@50.
+ * The metrics of a ranking: Recall, with groups the Recall in them, and where any query has several targets, mAP over all.
+ * Where all queries have groups, `mean(R@5+R_s@1)` too; where there are categories, `average_recall`, the mean of R@10
+ * and R@50.
  *
  * @throws {DataError} If targets are secret or there are no queries.
  */

@@ -75,6 +75,10 @@ async function features(argv: readonly string[], signal: AbortSignal): Promise<v
   const startMs = performance.now();
   using progress = new Progress();
   const onProgress = shown(progress);
+  signal.addEventListener(
+    "abort",
+    () => progress.note("stopping after this batch; Ctrl-C again stops at once"),
+  );
   const { dataset: kind, data: root, skipMissing, galleryImages: gallery } = flags;
   const dataset = await openDataset({ dataset: kind, root, skipMissing, gallery, onProgress });
   using weights = await openWeights(flags.weights);

@@ -75,6 +75,23 @@ export interface ExtractSummary {
  *
  * @throws {DataError} If an image file is missing or damaged; what was computed before stays.
  * @throws {ConfigError} If the store was made with other settings, is in use, or the disk is too small.
+ *
+ * @example Usage
+ * ```ts ignore
+ * using weights = await openWeights("RN50x4.pt");
+ * await using backbone = await openBackbone({ weights, arch: "clip" });
+ * await extractFeatures({
+ *   dataset: await openDataset({ dataset: "cirr", root: "cirr_dataset" }),
+ *   out: "stores/cirr-clip",
+ *   encoder: "clip",
+ *   backbone,
+ *   preprocess: { transform: "targetpad", convertRgbFirst: false },
+ *   dtype: "f16",
+ *   tokenizer: await clipBpe(),
+ *   maxLength: 77,
+ *   batchSize: 16,
+ * });
+ * ```
  */
 export async function extractFeatures(options: ExtractOptions): Promise<ExtractSummary> {
   const { dataset, out, encoder, backbone, preprocess, dtype, replace, shardBytes, signal } = options;
@@ -98,7 +115,10 @@ export async function extractFeatures(options: ExtractOptions): Promise<ExtractS
   using writer = await openFeatureWriter(out, settings, {
     replace,
     shardBytes,
-    onCheck: (done, total) => onProgress({ what: "checking stored features", done, total }),
+    onCheck: (done, total) => {
+      signal?.throwIfAborted();
+      onProgress({ what: "checking stored features", done, total });
+    },
   });
   const missing = await writer.missing(hashes);
   const pathByHash = new Map(hashes.map((hash, i) => [hash, paths[i]]));

@@ -3,7 +3,8 @@
 // 64 invocations a workgroup. `tile64`: 64 x 64, 8 x 8 an invocation, 8 terms a step. `tile32`: 32 x 32, 4 x 4 an
 // invocation, 16 terms a step: for products with too few large tiles to fill a GPU. While a step is summed, the next one
 // is loaded into registers, then written to the other half of the workgroup memory: one barrier a step.
-// An invocation loads eight elements that lie along K where that is the axis without gaps, else along M or N.
+// An invocation loads eight elements that lie along K where that is the axis without gaps, else along M or N;
+// `tile64Fours` loads them as two vec4s, where everything divides by 4.
 // Each element is one sum of fused multiply-adds in the order of K: the same bits as matmul.wgsl.
 // Grid: x tiles of N, y tiles of M, z matrices.
 // @prelude matmul math
@@ -18,7 +19,9 @@ struct Sizes {
 @group(1) @binding(0) var<uniform> sizes: Sizes;
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;       // [outer, inner, M, K], any strides
+@group(0) @binding(0) var<storage, read> a4: array<vec4f>;    // the same, four at a time along the axis without gaps
 @group(0) @binding(1) var<storage, read> b: array<f32>;       // [outer, inner, K, N], any strides
+@group(0) @binding(1) var<storage, read> b4: array<vec4f>;    // the same, four at a time along the axis without gaps
 @group(0) @binding(2) var<storage, read> bias: array<f32>;    // [N]; not read where hasBias is 0
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [outer, inner, M, N], rows without gaps
 @group(0) @binding(4) var<storage, read> other: array<f32>;   // like y; not read where the last step is none
@@ -70,6 +73,32 @@ fn bAt(column: u32, k: u32) -> f32 {
   return 0;
 }
 
+// The same by fours.
+fn load4A(start: u32, m: u32, k: u32, alongK: bool) -> Eight {
+  if (alongK) {
+    let i = (start + rowOf(m) + k) / 4;
+    return Eight(a4At(i, k), a4At(i + 1, k + 4));
+  }
+  let i = start + k * sizes.aK;
+  return Eight(a4At((i + min(m, sizes.M - 4)) / 4, k), a4At((i + min(m + 4, sizes.M - 4)) / 4, k));
+}
+fn load4B(start: u32, n: u32, k: u32, alongK: bool) -> Eight {
+  if (alongK) {
+    let i = (start + columnOf(n) + k) / 4;
+    return Eight(b4At(i, k), b4At(i + 1, k + 4));
+  }
+  let i = start + k * sizes.bK;
+  return Eight(b4At((i + min(n, sizes.N - 4)) / 4, k), b4At((i + min(n + 4, sizes.N - 4)) / 4, k));
+}
+fn a4At(i: u32, k: u32) -> vec4f {
+  if (k < sizes.K) { return a4[i]; }
+  return vec4f();
+}
+fn b4At(i: u32, k: u32) -> vec4f {
+  if (k < sizes.K) { return b4[i]; }
+  return vec4f();
+}
+
 // Writes eight elements into a half of a tile that is `fours` vec4s wide.
 fn keepA(v: Eight, w: Walk, half: u32, fours: u32) {
   let i = half + w.k * fours + w.row / 4;
@@ -92,19 +121,32 @@ fn keepB(v: Eight, w: Walk, half: u32, fours: u32) {
   }
 }
 
+// Columns from 4 (t % 8) and from 32 more.
 struct Tile64 { left: Block, right: Block, sums0: vec4f, sums1: vec4f } // sums of the eight rows of a
+// Adds eight terms, which lie in a half of the workgroup memory.
+fn addTile64(c: ptr<function, Tile64>, half: u32, t: u32) {
+  for (var k = 0u; k < 8u; k++) {
+    let i = half + k * 16;
+    let a0 = aTile[i + t / 8 * 2]; let a1 = aTile[i + t / 8 * 2 + 1];
+    (*c).sums0 += a0; (*c).sums1 += a1;
+    let b0 = bTile[i + t % 8]; let b1 = bTile[i + t % 8 + 8];
+    let x0 = vec4f(a0.x); (*c).left.r0 = fma(x0, b0, (*c).left.r0); (*c).right.r0 = fma(x0, b1, (*c).right.r0);
+    let x1 = vec4f(a0.y); (*c).left.r1 = fma(x1, b0, (*c).left.r1); (*c).right.r1 = fma(x1, b1, (*c).right.r1);
+    let x2 = vec4f(a0.z); (*c).left.r2 = fma(x2, b0, (*c).left.r2); (*c).right.r2 = fma(x2, b1, (*c).right.r2);
+    let x3 = vec4f(a0.w); (*c).left.r3 = fma(x3, b0, (*c).left.r3); (*c).right.r3 = fma(x3, b1, (*c).right.r3);
+    let x4 = vec4f(a1.x); (*c).left.r4 = fma(x4, b0, (*c).left.r4); (*c).right.r4 = fma(x4, b1, (*c).right.r4);
+    let x5 = vec4f(a1.y); (*c).left.r5 = fma(x5, b0, (*c).left.r5); (*c).right.r5 = fma(x5, b1, (*c).right.r5);
+    let x6 = vec4f(a1.z); (*c).left.r6 = fma(x6, b0, (*c).left.r6); (*c).right.r6 = fma(x6, b1, (*c).right.r6);
+    let x7 = vec4f(a1.w); (*c).left.r7 = fma(x7, b0, (*c).left.r7); (*c).right.r7 = fma(x7, b1, (*c).right.r7);
+  }
+}
 fn sumTile64(g: vec3u, t: u32) -> Tile64 {
   let origin = originOf(g);
   let m = g.y * 64;
   let n = g.x * 64;
   let walkA = walkOf(t, sizes.aK == 1, 64);
   let walkB = walkOf(t, sizes.bK == 1, 64);
-  let ty = t / 8;
-  let tx = t % 8;
-  var c: Block; // columns 4 tx and on
-  var d: Block; // columns 32 + 4 tx and on
-  var s0 = vec4f();
-  var s1 = vec4f();
+  var c: Tile64;
   keepA(loadA(origin.a, m + walkA.row, walkA.k, walkA.alongK), walkA, 0, 16);
   keepB(loadB(origin.b, n + walkB.row, walkB.k, walkB.alongK), walkB, 0, 16);
   var half = 0u;
@@ -112,25 +154,33 @@ fn sumTile64(g: vec3u, t: u32) -> Tile64 {
     workgroupBarrier();
     let nextA = loadA(origin.a, m + walkA.row, k0 + 8 + walkA.k, walkA.alongK);
     let nextB = loadB(origin.b, n + walkB.row, k0 + 8 + walkB.k, walkB.alongK);
-    for (var k = 0u; k < 8u; k++) {
-      let i = half + k * 16;
-      let a0 = aTile[i + 2 * ty]; let a1 = aTile[i + 2 * ty + 1];
-      s0 += a0; s1 += a1;
-      let b0 = bTile[i + tx]; let b1 = bTile[i + tx + 8];
-      let x0 = vec4f(a0.x); c.r0 = fma(x0, b0, c.r0); d.r0 = fma(x0, b1, d.r0);
-      let x1 = vec4f(a0.y); c.r1 = fma(x1, b0, c.r1); d.r1 = fma(x1, b1, d.r1);
-      let x2 = vec4f(a0.z); c.r2 = fma(x2, b0, c.r2); d.r2 = fma(x2, b1, d.r2);
-      let x3 = vec4f(a0.w); c.r3 = fma(x3, b0, c.r3); d.r3 = fma(x3, b1, d.r3);
-      let x4 = vec4f(a1.x); c.r4 = fma(x4, b0, c.r4); d.r4 = fma(x4, b1, d.r4);
-      let x5 = vec4f(a1.y); c.r5 = fma(x5, b0, c.r5); d.r5 = fma(x5, b1, d.r5);
-      let x6 = vec4f(a1.z); c.r6 = fma(x6, b0, c.r6); d.r6 = fma(x6, b1, d.r6);
-      let x7 = vec4f(a1.w); c.r7 = fma(x7, b0, c.r7); d.r7 = fma(x7, b1, d.r7);
-    }
+    addTile64(&c, half, t);
     half = 128 - half;
     keepA(nextA, walkA, half, 16);
     keepB(nextB, walkB, half, 16);
   }
-  return Tile64(c, d, s0, s1);
+  return c;
+}
+fn sumTile64Fours(g: vec3u, t: u32) -> Tile64 {
+  let origin = originOf(g);
+  let m = g.y * 64;
+  let n = g.x * 64;
+  let walkA = walkOf(t, sizes.aK == 1, 64);
+  let walkB = walkOf(t, sizes.bK == 1, 64);
+  var c: Tile64;
+  keepA(load4A(origin.a, m + walkA.row, walkA.k, walkA.alongK), walkA, 0, 16);
+  keepB(load4B(origin.b, n + walkB.row, walkB.k, walkB.alongK), walkB, 0, 16);
+  var half = 0u;
+  for (var k0 = 0u; k0 < sizes.K; k0 += 8u) {
+    workgroupBarrier();
+    let nextA = load4A(origin.a, m + walkA.row, k0 + 8 + walkA.k, walkA.alongK);
+    let nextB = load4B(origin.b, n + walkB.row, k0 + 8 + walkB.k, walkB.alongK);
+    addTile64(&c, half, t);
+    half = 128 - half;
+    keepA(nextA, walkA, half, 16);
+    keepB(nextB, walkB, half, 16);
+  }
+  return c;
 }
 fn storeTile64(g: vec3u, r: Tile64, t: u32) {
   let start = originOf(g).y;
@@ -154,6 +204,18 @@ fn tile64(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u
 @compute @workgroup_size(64)
 fn tile64AndSums(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
   let r = sumTile64(g, t);
+  storeTile64(g, r, t);
+  storeSums(g, r.sums0, t, g.y * 64 + t / 8 * 8);
+  storeSums(g, r.sums1, t, g.y * 64 + t / 8 * 8 + 4);
+}
+
+@compute @workgroup_size(64)
+fn tile64Fours(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+  storeTile64(g, sumTile64Fours(g, t), t);
+}
+@compute @workgroup_size(64)
+fn tile64FoursAndSums(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_index) t: u32) {
+  let r = sumTile64Fours(g, t);
   storeTile64(g, r, t);
   storeSums(g, r.sums0, t, g.y * 64 + t / 8 * 8);
   storeSums(g, r.sums1, t, g.y * 64 + t / 8 * 8 + 4);

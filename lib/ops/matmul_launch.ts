@@ -72,7 +72,7 @@ export function launchVariant(
     entry: sums ? `${variant.entry}AndSums` : variant.entry,
     constants: { lastStep: last ? LAST_STEPS[last] : 0 },
     bind: {
-      [variant.fours === "a and b along K" ? "a4" : "a"]: a,
+      [variant.fours.startsWith("a and b") ? "a4" : "a"]: a,
       [variant.fours === "none" ? "b" : "b4"]: b,
       bias: bias ?? a, // not read without a bias, and one pipeline serves both
       y,

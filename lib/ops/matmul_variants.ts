@@ -26,7 +26,7 @@ export interface MatmulVariant {
   readonly rows: number;
   readonly columns: number;
   /** Which operands are read four elements at a time. */
-  readonly fours: "none" | "b along N" | "a and b along K";
+  readonly fours: "none" | "b along N" | "a and b along K" | "a and b as they lie";
   /** True if there is an entry `...AndSums`, which also sums the rows of a. */
   readonly hasSums: boolean;
 }
@@ -47,6 +47,7 @@ export const matmulVariants: readonly MatmulVariant[] = [
   variant("subgroup", "smallRows", [8, 32], "b along N", false),
   variant("subgroup", "small", [8, 16], "none", false),
   variant("subgroup", "smallInner", [8, 16], "a and b along K", false),
+  variant("tiled", "tile64Fours", [64, 64], "a and b as they lie", true),
   variant("tiled", "tile64", [64, 64], "none", true),
   variant("tiled", "tile32", [32, 32], "none", true),
   variant("portable", "tile", [8, 64], "none", true),
@@ -128,7 +129,7 @@ export function pickVariant(
 }
 
 /** True where every vec4 that the variant reads starts at a multiple of four elements. */
-function fits({ N, K, a, b }: Product, { fours }: MatmulVariant): boolean {
+function fits({ M, N, K, a, b }: Product, { fours }: MatmulVariant): boolean {
   const divides = (...n: number[]) => n.every((v) => v % 4 === 0);
   switch (fours) {
     case "none":
@@ -137,5 +138,9 @@ function fits({ N, K, a, b }: Product, { fours }: MatmulVariant): boolean {
       return b.n === 1 && divides(N, b.k, b.inner, b.outer);
     case "a and b along K":
       return a.k === 1 && b.k === 1 && divides(K, a.m, a.inner, a.outer, b.n, b.inner, b.outer);
+    case "a and b as they lie":
+      return (a.k === 1 ? divides(K, a.m) : a.m === 1 && divides(M, a.k)) &&
+        (b.k === 1 ? divides(K, b.n) : b.n === 1 && divides(N, b.k)) &&
+        divides(a.inner, a.outer, b.inner, b.outer);
   }
 }

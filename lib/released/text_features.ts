@@ -13,7 +13,7 @@ import type { ClipText } from "../models/clip_text.ts";
 import { byKey, params } from "../nn/module.ts";
 import { Program } from "../plan/compile.ts";
 import { State } from "../plan/state.ts";
-import { captionTexts } from "../text/captions.ts";
+import { captionTexts, singleCaption } from "../text/captions.ts";
 import type { TextFeatures } from "../train/batch.ts";
 import type { RunContext } from "../train/session.ts";
 import { openReleasedData, type StoreData, type StoreFlags } from "./data.ts";
@@ -37,14 +37,19 @@ export async function openCombinerData(
   return { ...data, textFeatures: await storedTextFeatures(clip, data, run) };
 }
 
-/** Reads the features of all texts that the data set's captions make, or computes them first. */
+/** Reads the features of all texts that training and evaluation make of the data set's captions, or computes them first. */
 export async function storedTextFeatures(
   encoder: ClipText,
-  { dataset, text }: Pick<StoreData, "dataset" | "text">,
+  { dataset, text, evalCaption = singleCaption }: Pick<StoreData, "dataset" | "text" | "evalCaption">,
   { cacheDir, progress }: Pick<RunContext, "cacheDir" | "progress">,
 ): Promise<TextFeatures> {
-  const triplets = Object.values(dataset.splits).flatMap(({ triplets }) => triplets);
-  const texts = [...new Set(triplets.flatMap(({ captions }) => captionTexts(captions)))];
+  const { train, val, test } = dataset.splits;
+  const texts = [
+    ...new Set([
+      ...train.triplets.flatMap(({ captions }) => captionTexts(captions)),
+      ...[val, test].flatMap(({ triplets }) => triplets.map(({ captions }) => evalCaption(captions))),
+    ]),
+  ];
   const tokens = encodeTexts(texts, text).inputIds, dim = encoder.config.embedDim;
   using gpu = await openDevice(); // another one may differ in the last bits
   const key = keyOf(encoder, texts, tokens, gpu.name);

@@ -39,13 +39,15 @@ export class DecodePool implements Disposable {
   /**
    * One image for the vision backbone.
    *
+   * @param sha256 What the file's bytes must be; as default anything.
    * @returns `[3, dim, dim]`
-   * @throws {DataError} If the file is missing or not a whole image of at most 50 million pixels; it names the file.
+   * @throws {DataError} If the file is missing, not as it must be, or not a whole image of at most 50 million pixels; it
+   * names the file.
    */
-  read(path: string): Promise<Float32Array<ArrayBuffer>> {
+  read(path: string, sha256?: string): Promise<Float32Array<ArrayBuffer>> {
     if (this.#closed) return Promise.reject(this.#closed);
     const { promise, resolve, reject } = Promise.withResolvers<Float32Array<ArrayBuffer>>();
-    this.#queue.push({ job: { id: this.#nextId++, path, options: this.options }, resolve, reject });
+    this.#queue.push({ job: { id: this.#nextId++, path, options: this.options, sha256 }, resolve, reject });
     this.#feed();
     return promise;
   }

@@ -1,5 +1,6 @@
 /** A Worker of `decode_pool.ts`: reads, decodes and preprocesses one image a message. */
-import { isUserError } from "../core/errors.ts";
+import { DataError, isUserError } from "../core/errors.ts";
+import { sha256Hex } from "../io/atomic.ts";
 import { type Decoder, imageDecoder } from "./decode.ts";
 import { preprocess, type PreprocessOptions } from "./preprocess.ts";
 
@@ -8,6 +9,8 @@ export interface Job {
   readonly id: number;
   readonly path: string;
   readonly options: PreprocessOptions;
+  /** What the file's bytes must be; as default anything. */
+  readonly sha256?: string;
 }
 
 /** What became of it. An error loses its class on the way between threads: the texts are sent. */
@@ -20,10 +23,13 @@ export type Answer =
 
 let decoder: Promise<Decoder> | undefined;
 
-async function answer({ id, path, options }: Job): Promise<Answer> {
+async function answer({ id, path, options, sha256 }: Job): Promise<Answer> {
   try {
-    const decode = await (decoder ??= imageDecoder());
-    return { id, pixels: preprocess(await decode(await Deno.readFile(path), path), options) };
+    const decode = await (decoder ??= imageDecoder()), bytes = await Deno.readFile(path);
+    if (sha256 !== undefined && sha256Hex(bytes) !== sha256) {
+      throw new DataError(`${path}: the file was changed meanwhile`, { fix: "start the command again" });
+    }
+    return { id, pixels: preprocess(await decode(bytes, path), options) };
   } catch (error) {
     if (isUserError(error)) return { id, message: error.message, fix: error.fix, isUserError: true };
     const isRefusal = error instanceof Error && "code" in error; // missing, not readable, a folder

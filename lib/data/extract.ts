@@ -195,7 +195,7 @@ async function* computedBatches(
   if (images.length === 0) return;
   using pool = new DecodePool(preprocess, { workers });
   const decode = async (items: readonly ToCompute[], rows: number) => {
-    const parts = await Promise.all(items.slice(0, rows).map(({ path }) => pool.read(path)));
+    const parts = await Promise.all(items.slice(0, rows).map(({ path, hash }) => pool.read(path, hash)));
     const size = 3 * preprocess.dim ** 2, pixels = new Float32Array(items.length * size);
     items.forEach((_, i) => pixels.set(parts[Math.min(i, rows - 1)], i * size));
     return { hashes: items.slice(0, rows).map(({ hash }) => hash), pixels };

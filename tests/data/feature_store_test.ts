@@ -338,6 +338,23 @@ Deno.test("a changed image is noticed: it alone is made anew, in the place of th
   });
 });
 
+Deno.test("an image that changes while features are computed is never stored under its old content", async () => {
+  await withDataset(async ({ out, dataset, extract }) => {
+    let changed: Promise<void> | undefined; // three batches are decoded ahead: image 4 was not read yet
+    const onProgress = ({ what }: { what: string }) => {
+      if (what === COMPUTING) changed ??= writePicture(dataset.images[4].path ?? "", 12);
+    };
+    const slow = meanBackbone(), { run } = slow;
+    const backbone = { ...slow, run: async (pixels: Float32Array) => (await changed, await run(pixels)) };
+    await rejects(
+      extract({ batchSize: 1, backbone, onProgress }),
+      /images\/4\.png: the file was changed meanwhile/,
+    );
+    strictEqual((await extract()).isDone, true);
+    deepStrictEqual([...(await read(out, ALL)).means], (await expected(dataset)).means);
+  });
+});
+
 Deno.test("features of another checkpoint, transform or encoder are never taken for these", async () => {
   await withDataset(async ({ out, dataset, extract }) => {
     await extract();

@@ -1,4 +1,4 @@
-/** Does CaLa help on the demo set? `deno task reproduce --table demo`: 25 runs, about an hour on two cores. */
+/** Does CaLa help on the demo set? `deno task reproduce --table demo`: 25 runs; it says before how long they will take. */
 import type { ResultTable } from "../../mod.ts";
 
 const baseline = { tacWeight: 0, hcaWeight: 0 }, tac = { hcaWeight: 0 }, hca = { tacWeight: 0 };

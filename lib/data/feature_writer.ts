@@ -2,7 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
-import { ConfigError, DataError } from "../core/errors.ts";
+import { ConfigError, DataError, ShapeError } from "../core/errors.ts";
 import { formatBytes } from "../core/format.ts";
 import { sha256Hex, writeFileAtomic } from "../io/atomic.ts";
 import { narrowToHalf } from "../io/floats.ts";
@@ -171,11 +171,12 @@ export class FeatureWriter implements Disposable {
    * @param images SHA-256 of each image's file.
    * @param features By field: `[images.length or more, ...shape]`; further rows are left out.
    * @throws {DataError} If a number is not finite, or too large for f16.
+   * @throws {ShapeError} If a field is missing or too short.
    */
   async put(images: readonly string[], features: Readonly<Record<string, Float32Array>>): Promise<void> {
     const records = images.map((image, row) => ({
       image,
-      bytes: this.#recordBytes(row, features),
+      bytes: this.#encode(row, features),
       slot: this.#nextSlot(),
     }));
     await this.#begin();
@@ -197,10 +198,15 @@ export class FeatureWriter implements Disposable {
     return this.#free.pop() ?? this.#end++;
   }
 
-  #recordBytes(row: number, features: Readonly<Record<string, Float32Array>>): Uint8Array {
+  #encode(row: number, features: Readonly<Record<string, Float32Array>>): Uint8Array {
     const record = new Uint8Array(this.#layout.recordBytes), { dtype } = this.#manifest.settings;
     for (const [name, { at, elements, sizeBytes }] of this.#layout.fields) {
-      const values = features[name].subarray(row * elements, (row + 1) * elements);
+      const values = features[name]?.subarray(row * elements, (row + 1) * elements);
+      if (values?.length !== elements) {
+        throw new ShapeError(
+          `field "${name}": ${values?.length ?? "no"} numbers of image ${row}, expected ${elements}`,
+        );
+      }
       const stored = dtype === "f16" ? narrowToHalf(values) : values;
       checkFinite(name, values, dtype);
       record.set(new Uint8Array(stored.buffer, stored.byteOffset, sizeBytes), at);

@@ -151,6 +151,15 @@ Deno.test("a store of f16 gives the nearest f16, in half the bytes", async () =>
       return true;
     });
     await rejects(extract({ backbone: meanBackbone({ scale: NaN }), out: `${out}3` }), /backbone gives NaN/);
+    const short = {
+      ...meanBackbone(),
+      run: () => Promise.resolve({ means: new Float32Array(12), pooled: new Float32Array(4) }),
+    };
+    await rejects(extract({ backbone: short, out: `${out}4` }), /"pooled": 1 numbers of image 1, expected 3/);
+    await rejects(
+      extract({ backbone: { ...short, run: () => Promise.resolve({}) }, out: `${out}5` }),
+      /"means": no numbers/,
+    );
   });
 });
 

@@ -34,6 +34,7 @@ import { planAll, plannedTable } from "./bench/planned.ts";
 import { benchRows, COPY, LAUNCH, MADD, page, section } from "./bench/report.ts";
 import { type StepCase, stepCases } from "./bench/steps.ts";
 import { tune } from "./bench/tune.ts";
+import { benchVision } from "./bench/vision.ts";
 
 const spec = {
   name: "bench",
@@ -55,6 +56,7 @@ time, GFLOP/s, GB/s and the share of the floor that these ceilings set. Close ot
       false,
       "with --full: only the parameters, work and memory of every configuration; needs no device",
     ),
+    vision: flag(false, "measure the frozen vision backbones at full size instead, on the CPU and by WebGPU"),
     report: flag(
       false,
       "measure nothing; write docs/bench/README.md and its pictures from docs/bench/*.jsonl",
@@ -274,6 +276,7 @@ async function main(argv: readonly string[], interrupted: AbortSignal): Promise<
   const { values } = args;
   if (values.report) return await report();
   if (values.full) return await full(values, interrupted);
+  if (values.vision) return await benchVision(interrupted);
   if (!values.tune) return await measure(values, interrupted);
   using gpu = await openTimedDevice();
   await tune(gpu, interrupted);

@@ -1,15 +1,12 @@
 /** A frozen vision backbone: pixels in, features out. */
-import { join } from "node:path";
 import { env } from "../core/env.ts";
 import { ShapeError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
 import type { ImageField } from "../data/image_source.ts";
-import { sha256Hex, writeFileAtomic } from "../io/atomic.ts";
 import type { WeightsFile } from "../io/stored_tensor.ts";
 import { hashOfModel, type VisionArch, visionModelOf } from "./backbone_hash.ts";
-import type { Graph } from "./graph.ts";
 import { VisionWeights } from "./keys.ts";
-import { encodeModel, type OnnxProto, weightBytes, weightPieces } from "./onnx.ts";
+import { modelFile } from "./model_file.ts";
 import { importVisionPackages } from "./packages.ts";
 import { checkProvider, openSession, resolveProvider, type VisionProvider } from "./runtime.ts";
 
@@ -71,7 +68,7 @@ export async function openBackbone(
   const { proto, runtime, libraryFolder } = await importVisionPackages({ cacheDir, onProgress });
   checkProvider(runtime, chosen, libraryFolder);
   const hash = hashOfModel(weights, model);
-  const path = await written(graph, proto, `${arch}-${hash}`, { cacheDir, onProgress });
+  const path = await modelFile(graph, proto, `${arch}-${hash}`, { cacheDir, onProgress });
   const session = await openSession(runtime, path, chosen);
   const { imageSize } = model, imageShape = [3, imageSize, imageSize];
   const dispose = () => session.dispose();
@@ -92,40 +89,4 @@ export async function openBackbone(
     dispose,
     [Symbol.asyncDispose]: dispose,
   };
-}
-
-/**
- * The model's path: written, if this graph of these tensors is not there yet. The weights are first, so a model that is
- * there is whole.
- */
-async function written(
-  graph: Graph,
-  proto: OnnxProto,
-  tensorsHash: string,
-  { cacheDir, onProgress }: { cacheDir: string; onProgress?: (message: string) => void },
-): Promise<string> {
-  // The same tensors in another graph, of another version of this toolkit, are another file.
-  const draft = encodeModel(proto, graph, "");
-  const name = `${graph.name}-${sha256Hex(`${sha256Hex(draft)} ${tensorsHash}`).slice(0, 16)}`;
-  const folder = join(cacheDir, "vision"), path = join(folder, `${name}.onnx`);
-  const sizeBytes = weightBytes(graph);
-  if (
-    await sizeOfFile(path) !== undefined && await sizeOfFile(join(folder, `${name}.weights`)) === sizeBytes
-  ) {
-    return path;
-  }
-  onProgress?.(`writing the backbone as ONNX, ${Math.ceil(sizeBytes / 1e6)} MB: ${path}`);
-  await Deno.mkdir(folder, { recursive: true });
-  await writeFileAtomic(join(folder, `${name}.weights`), weightPieces(graph));
-  await writeFileAtomic(path, encodeModel(proto, graph, `${name}.weights`));
-  return path;
-}
-
-async function sizeOfFile(path: string): Promise<number | undefined> {
-  try {
-    return (await Deno.stat(path)).size;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
 }

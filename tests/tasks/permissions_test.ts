@@ -19,7 +19,7 @@ const NEEDS: Record<string, readonly string[]> = {
   reproduce: ["write", "sys", "ffi", "run=git"],
   curves: ["write", "sys", "ffi"],
   report: ["write", "sys", "ffi"],
-  bench: ["write", "sys", "run=git"],
+  bench: ["write", "sys", "ffi", "run"], // the backbones', with --vision only
   features: ["write", "sys", "ffi", "run"], // installs the frozen backbones' packages when first needed
   convert: ["write"],
   parity: ["write", "sys", "ffi", "run"], // the frozen backbones' packages are installed when first needed

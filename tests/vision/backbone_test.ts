@@ -3,6 +3,7 @@
  * they are skipped by name.
  */
 import { deepStrictEqual, notEqual, ok, rejects, strictEqual } from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { env } from "../../lib/core/env.ts";
 import { Random } from "../../lib/core/random.ts";
@@ -51,7 +52,7 @@ async function openTiny(
   options: Partial<BackboneOptions> = {},
 ): Promise<Backbone> {
   const path = join(folder, `${arch}.pth`);
-  await (arch === "blip2" ? writeTinyBlip2 : writeTinyClip)(path);
+  if (!existsSync(path)) await (arch === "blip2" ? writeTinyBlip2 : writeTinyClip)(path);
   using weights = await openWeights(path);
   return await openBackbone({ weights, arch, provider: "cpu", cacheDir, ...options });
 }
@@ -99,33 +100,51 @@ for (const arch of ["blip2", "clip"] as const) {
   });
 }
 
-runtimeTest("a model is written once, and again if its weights are cut short", async (folder) => {
-  const packages = join(folder, "cache");
-  await Deno.mkdir(packages);
-  // The packages stay where they are: only the models are to be new.
-  for (const { name } of Deno.readDirSync(cacheDir)) {
-    if (name.startsWith("vision-packages")) {
-      await Deno.symlink(await Deno.realPath(join(cacheDir, name)), join(packages, name));
+runtimeTest(
+  "a model is written once, and again if any of its files is missing or damaged",
+  async (folder) => {
+    const own = join(folder, "cache"), models = join(own, "vision");
+    await Deno.mkdir(own);
+    // The packages stay where they are: only the models are to be new.
+    for (const { name } of Deno.readDirSync(cacheDir)) {
+      if (!name.startsWith("vision-packages")) continue;
+      await Deno.symlink(await Deno.realPath(join(cacheDir, name)), join(own, name));
     }
-  }
-  const messages: string[] = [];
-  const open = async () => {
-    await using backbone = await openTiny(folder, "clip", {
-      cacheDir: packages,
-      onProgress: (message) => messages.push(message),
-    });
-    return await backbone.run(images(1, backbone));
-  };
-  const first = await open();
-  strictEqual(messages.length, 1, messages.join("\n"));
-  deepStrictEqual(await open(), first);
-  strictEqual(messages.length, 1);
-  const weights = [...Deno.readDirSync(join(packages, "vision"))].map(({ name }) => name).sort();
-  strictEqual(weights.length, 2, `nothing but the model and its weights: ${weights}`);
-  await Deno.truncate(join(packages, "vision", weights[1]), 1000);
-  deepStrictEqual(await open(), first);
-  strictEqual(messages.length, 2);
-});
+    const messages: string[] = [];
+    const run = async () => {
+      await using backbone = await openTiny(folder, "clip", {
+        cacheDir: own,
+        onProgress: (message) => messages.push(message),
+      });
+      return await backbone.run(images(1, backbone));
+    };
+    const first = await run();
+    strictEqual(messages.length, 1, messages.join("\n"));
+    deepStrictEqual(await run(), first);
+    strictEqual(messages.length, 1);
+
+    const files = [...Deno.readDirSync(models)].map(({ name }) => join(models, name)).sort();
+    deepStrictEqual(files.map((path) => path.split(".").slice(1).join(".")), [
+      "onnx",
+      "weights",
+      "weights.sha256",
+    ]);
+    const flipBit = async (path: string) => {
+      const bytes = await Deno.readFile(path);
+      bytes[bytes.length >> 1] ^= 1;
+      await Deno.writeFile(path, bytes);
+    };
+    const damages = [
+      ...files.map((path) => () => flipBit(path)),
+      ...files.map((path) => () => Deno.remove(path)),
+    ];
+    for (const [i, damage] of [...damages, () => Deno.truncate(files[1], 1000)].entries()) {
+      await damage();
+      deepStrictEqual(await run(), first);
+      strictEqual(messages.length, i + 2);
+    }
+  },
+);
 
 runtimeTest("the hash is that of the vision tensors, in whatever file", async (folder) => {
   await using fromTorch = await openTiny(folder, "clip");

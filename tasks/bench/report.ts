@@ -89,13 +89,13 @@ this page from the files.
   idle.
 - Letters behind a product say how its operands lie: N as the formula has them, T transposed, first \`a\`, then \`b\`.
   Products within a step and the figures of their shape classes are the least of several runs, side by side: what else
-  runs on a machine only adds time.
+  runs on a machine only adds time. A step's product may do more than its class: add a tensor, take the gradient of gelu.
 - Before a kernel is timed, elements of its result are compared with their formula in f64.
 - Shapes of products: matrices where there are several, M, N, K. Of steps: demo: batch, text length, side of the
   pictures; BLIP-2 head: batch, query tokens, text tokens, width.
 - The published sizes of BLIP-2 and CLIP, planned and measured: [full.md](full.md).
 - No hardware GPU was at hand: every figure here is a software driver's on a CPU. The variants for GPUs are checked for
   right results, but not tuned.
-- Speed of feature stores: [feature_store.md](feature_store.md).
+- Feature stores: [feature_store.md](feature_store.md). Frozen vision backbones: [vision.md](vision.md).
 
 ${sections.map(({ markdown }) => markdown).join("\n")}`;

@@ -29,12 +29,18 @@ export function foldIntoProducts(nodes: readonly Node[], kept: readonly Tensor[]
   /** A product waits for what it takes in; not if something reads its other outputs meanwhile. */
   const canWait = (product: Node, step: number): boolean =>
     step <= stepOf(product.outputs) || !product.outputs.slice(1).some((y) => readers.has(y));
-  /** Takes the place of a product and of what is done with it. */
-  const fold = (product: Node, step: LastStep, other: Tensor, output?: Tensor): Tensor => {
+  /** Takes the place of a product and of what is done with it. A value in between is `like` the sum: products are flat. */
+  const fold = (
+    product: Node,
+    step: LastStep,
+    other: Tensor,
+    output: Tensor | undefined,
+    like: Tensor,
+  ): Tensor => {
     const at = stepOf([...product.outputs, other]);
     products.delete(product);
     folded.add(product);
-    return place(lastNode(product, step, other, output), at);
+    return place(lastNode(product, step, other, output, like), at);
   };
   /** Adds a node at the step at which the last of what it reads is there. */
   const place = (node: Node, step: number): Tensor => {
@@ -47,7 +53,7 @@ export function foldIntoProducts(nodes: readonly Node[], kept: readonly Tensor[]
     if (node.op === geluGradOp as OpDef<unknown>) {
       const [z, dy] = node.inputs, product = productOf(dy);
       if (!product || !canWait(product, stepOf([z]))) continue;
-      fold(product, "timesGeluSlope", z, node.outputs[0]);
+      fold(product, "timesGeluSlope", z, node.outputs[0], node.outputs[0]);
       folded.add(node);
     }
     if (!isSum(node) || !node.inputs.some(productOf)) continue;
@@ -60,7 +66,7 @@ export function foldIntoProducts(nodes: readonly Node[], kept: readonly Tensor[]
       const product = productOf(term), step = stepOf(run);
       if (product && canWait(product, step)) {
         const rest = run.length === 1 ? run[0] : place(sumNode(node, run), step);
-        run = [fold(product, "plus", rest, output)];
+        run = [fold(product, "plus", rest, output, node.outputs[0])];
       } else {
         run.push(term);
         if (output) place(sumNode(node, run, output), stepOf(run));
@@ -88,16 +94,27 @@ export function countReaders(nodes: readonly Node[], kept: readonly Tensor[]): R
   return counts;
 }
 
-/** A node like `node`, whose first output is `output`, or a new value like the node's own. */
-export function nodeLike(node: Node, changes: Partial<Node>, output?: Tensor): Node {
+/** A node like `node`, whose first output is `output`, or a new value like the node's own or another. */
+export function nodeLike(
+  node: Node,
+  changes: Partial<Node>,
+  output?: Tensor,
+  like: Tensor = node.outputs[0],
+): Node {
   const outputs: Tensor[] = [], made = { ...node, ...changes, outputs };
-  outputs.push(output ?? new Tensor(node.outputs[0], { kind: "op", node: made, index: 0 }));
+  outputs.push(output ?? new Tensor(like, { kind: "op", node: made, index: 0 }));
   outputs.push(...node.outputs.slice(1));
   return made;
 }
 const sumNode = (node: Node, terms: readonly Tensor[], output?: Tensor): Node =>
   nodeLike(node, { op: sums[terms.length === 2 ? 0 : 1], inputs: terms }, output);
-function lastNode(product: Node, step: LastStep, other: Tensor, output?: Tensor): Node {
+function lastNode(
+  product: Node,
+  step: LastStep,
+  other: Tensor,
+  output: Tensor | undefined,
+  like: Tensor,
+): Node {
   const attrs = product.op.withLast?.(product.attrs, step);
-  return nodeLike(product, { inputs: [...product.inputs, other], attrs }, output);
+  return nodeLike(product, { inputs: [...product.inputs, other], attrs }, output, like);
 }

@@ -67,6 +67,15 @@ Deno.test("sums of several terms are folded from left to right", async () => {
   deepStrictEqual(await launches(gpu, () => ({ y: add(add(p(0.1), r), add(s, p(2))) })), [5, 3]);
 });
 
+Deno.test("terms of one size and several shapes: a sum in between has the shape of the whole", async () => {
+  using gpu = await openDevice();
+  const x = draw("x", 6, 8), w = draw("w", 8, 8), r = draw("r", 2, 3, 8), s = draw("s", 2, 3, 8);
+  const p = (k: number) => reshape(matmul(x, w, { scale: k }), [2, 3, 8]);
+  deepStrictEqual(await launches(gpu, () => ({ y: addN([p(0.1), p(2), r]) })), [3, 3]);
+  deepStrictEqual(await launches(gpu, () => ({ y: addN([p(0.1), r, s, exp(r)]) })), [3, 2]);
+  deepStrictEqual(await launches(gpu, () => ({ y: addN([p(0.1), p(2), p(3), r, exp(s)]) })), [5, 4]);
+});
+
 Deno.test("the gradient of gelu is taken by the product before it, unless that already adds something", async () => {
   using gpu = await openDevice();
   const x = draw("x", 5, 8), w = draw("w", 8, 8), b = draw("b", 8), v = draw("v", 6, 8), u = draw("u", 3, 8);

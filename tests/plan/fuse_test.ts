@@ -69,8 +69,8 @@ Deno.test("sums of several terms are folded from left to right", async () => {
 
 Deno.test("terms of one size and several shapes: a sum in between has the shape of the whole", async () => {
   using gpu = await openDevice();
-  const x = draw("x", 6, 8), w = draw("w", 8, 8), r = draw("r", 2, 3, 8), s = draw("s", 2, 3, 8);
-  const p = (k: number) => reshape(matmul(x, w, { scale: k }), [2, 3, 8]);
+  const x = draw("x", 15, 5), w = draw("w", 5, 5), r = draw("r", 3, 5, 5), s = draw("s", 3, 5, 5);
+  const p = (k: number) => reshape(matmul(x, w, { scale: k }), [3, 5, 5]);
   deepStrictEqual(await launches(gpu, () => ({ y: addN([p(0.1), p(2), r]) })), [3, 3]);
   deepStrictEqual(await launches(gpu, () => ({ y: addN([p(0.1), r, s, exp(r)]) })), [3, 2]);
   deepStrictEqual(await launches(gpu, () => ({ y: addN([p(0.1), p(2), p(3), r, exp(s)]) })), [5, 4]);

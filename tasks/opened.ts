@@ -1,10 +1,45 @@
 /** What the commands share that open a run: flags for which weights and which data, and the opening. */
 import { ConfigError } from "../lib/core/errors.ts";
 import { flag, type FlagValues } from "../lib/core/flags.ts";
+import { configDifferences } from "../lib/train/config.ts";
 import { OpenedRun, type OpenRunOptions } from "../lib/train/opened_run.ts";
 import type { Progress } from "../lib/train/progress.ts";
-import { readManifest } from "../lib/train/run.ts";
+import { readManifest, type RunManifest } from "../lib/train/run.ts";
 import { openExperiment } from "./experiments.ts";
+
+/** What a run was trained with may be named again, as the released commands want it; it must be what the run has. */
+const modelFlags = {
+  combiningFunction: flag("run", "the run's frame or combining function; run: whatever it is", {
+    choices: ["run", "sum", "artemis", "combiner"],
+  }),
+  projectionDim: flag(0, "the Combiner's width of the two projections; 0: the run's", {
+    integer: true,
+    min: 0,
+  }),
+  hiddenDim: flag(0, "the Combiner's width of the joint layer; 0: the run's", { integer: true, min: 0 }),
+};
+
+/** @throws {ConfigError} If a flag names something else than the run has. */
+function checkModel(
+  path: string,
+  { config }: RunManifest,
+  { combiningFunction, projectionDim, hiddenDim }: FlagValues<typeof modelFlags>,
+): void {
+  const frame = config.combiningFunction ?? config.cirFrame ?? config.frame;
+  const there = frame === undefined ? config : { ...config, combiningFunction: frame };
+  const here = {
+    ...there,
+    ...(combiningFunction === "run" ? {} : { combiningFunction }),
+    ...(projectionDim === 0 ? {} : { projectionDim }),
+    ...(hiddenDim === 0 ? {} : { hiddenDim }),
+  };
+  const differences = configDifferences(there, here);
+  if (differences.length === 0) return;
+  throw new ConfigError(`${path} was trained otherwise: ${differences.join("; ")}`, {
+    where: `${path}/run.json`,
+    fix: "leave the flag out: the run knows its own",
+  });
+}
 
 /** Flags of each such command. */
 export const openFlags = {
@@ -16,6 +51,7 @@ export const openFlags = {
   store: flag("", "the feature store, in place of the experiment's --store"),
   weights: flag("", "the published checkpoint, in place of the experiment's --weights"),
   experiment: flag("", "file of the experiment, where it is not where the run found it"),
+  ...modelFlags,
 };
 
 /** A run's folder as it is named on a command line. */
@@ -29,6 +65,7 @@ export async function openRun(
   progress: Progress,
 ): Promise<OpenedRun> {
   const path = folderOf(run), manifest = await readManifest(path);
+  checkModel(path, manifest, others);
   const { dataset, data, store, weights } = others;
   const overrides = Object.fromEntries(
     Object.entries({ dataset, data, store, weights }).filter(([, value]) => value !== ""),

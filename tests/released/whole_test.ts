@@ -141,6 +141,20 @@ for (const { dataset, arch, frame, flags = [], columns } of WHOLE) {
     strictEqual(evaluated.code, 0, evaluated.stderr);
     const lastOf = (text: string) => JSON.parse(text.trimEnd().split("\n").at(-1) ?? "");
     deepStrictEqual(lastOf(evaluated.stdout).metrics, lastOf(stdout).metrics);
+    // The released commands want the combining function and its sizes named: they are checked against the run's.
+    const named = ["--combining-function", frame, ...flags];
+    const again = await run("eval", [`runs/${name}/a`, "--json", ...named], cwd);
+    strictEqual(again.code, 0, again.stderr);
+    deepStrictEqual(lastOf(again.stdout).metrics, lastOf(stdout).metrics);
+    const sizes = ["--combining-function", "combiner", "--projection-dim", "64"];
+    const otherwise = await run("eval", [`runs/${name}/a`, ...sizes], cwd);
+    strictEqual(otherwise.code, 2);
+    match(
+      otherwise.stderr,
+      frame === "combiner" ? /otherwise: --projection-dim is 32 there, 64 here\n/ : new RegExp(
+        `--combining-function is "${frame}" there, "combiner" here; --projection-dim is absent there, 64 here\n`,
+      ),
+    );
     const tables = await run("tables", [`runs/${name}/a`, `whole/${name}/a`, "--json"], cwd);
     strictEqual(tables.code, 0, tables.stderr);
     ok(lastOf(tables.stdout).rows.length >= 2);

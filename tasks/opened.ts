@@ -1,6 +1,6 @@
 /** What the commands share that open a run: flags for which weights and which data, and the opening. */
 import { ConfigError } from "../lib/core/errors.ts";
-import { flag, type FlagValues } from "../lib/core/flags.ts";
+import { flag, type FlagValues, parseValue } from "../lib/core/flags.ts";
 import { configDifferences } from "../lib/train/config.ts";
 import { OpenedRun, type OpenRunOptions } from "../lib/train/opened_run.ts";
 import type { Progress } from "../lib/train/progress.ts";
@@ -67,17 +67,14 @@ export async function openRun(
   const path = folderOf(run), manifest = await readManifest(path);
   checkModel(path, manifest, others);
   const { dataset, data, store, weights } = others;
+  const opened = await openExperiment(experiment || manifest.source);
   const overrides = Object.fromEntries(
-    Object.entries({ dataset, data, store, weights }).filter(([, value]) => value !== ""),
+    Object.entries({ dataset, data, store, weights }).filter(([, value]) => value !== "").map((
+      [name, value],
+    ) => [name, Object.hasOwn(opened.flags, name) ? parseValue(name, opened.flags[name], value) : value]),
   );
   const options = { overrides, gallery, ...(checkpoint === "run" ? {} : { checkpoint }) };
-  return await OpenedRun.open(
-    await openExperiment(experiment || manifest.source),
-    path,
-    manifest,
-    options,
-    progress,
-  );
+  return await OpenedRun.open(opened, path, manifest, options, progress);
 }
 
 /** Where a command writes what it does not put into the run's own results. @throws {ConfigError} If `out` is empty. */

@@ -99,7 +99,19 @@ function isAllowed(spec: FlagSpec, value: unknown): boolean {
     value >= (spec.min ?? -Infinity) && value <= (spec.max ?? Infinity);
 }
 
-function parseValue(name: string, spec: FlagSpec, text: string): string | number {
+/**
+ * A flag's value from text, as the command line reads it.
+ *
+ * @param name As on the command line.
+ * @throws {ConfigError} If it is not a number, or not one of the choices.
+ *
+ * @example Usage
+ * ```ts
+ * const spec = flag("cirr", "data set", { choices: ["cirr", "fashioniq"] });
+ * if (parseValue("dataset", spec, "FashionIQ") !== "fashioniq") throw new Error("choices may be written in any case");
+ * ```
+ */
+export function parseValue(name: string, spec: FlagSpec, text: string): string | number {
   const isNumber = typeof spec.default === "number" && text.trim() !== "";
   // Choices may be written in any case: the released code's CIRR and fashionIQ are so.
   const choice = spec.choices?.find((c) => String(c).toLowerCase() === text.toLowerCase());

@@ -142,10 +142,14 @@ for (const { dataset, arch, frame, flags = [], columns } of WHOLE) {
     const lastOf = (text: string) => JSON.parse(text.trimEnd().split("\n").at(-1) ?? "");
     deepStrictEqual(lastOf(evaluated.stdout).metrics, lastOf(stdout).metrics);
     // The released commands want the combining function and its sizes named: they are checked against the run's.
-    const named = ["--combining-function", frame, ...flags];
+    const released = { cirr: "CIRR", fashioniq: "fashionIQ", folder: "folder" }[dataset];
+    const named = ["--dataset", released, "--combining-function", frame, ...flags];
     const again = await run("eval", [`runs/${name}/a`, "--json", ...named], cwd);
     strictEqual(again.code, 0, again.stderr);
     deepStrictEqual(lastOf(again.stdout).metrics, lastOf(stdout).metrics);
+    const another = await run("eval", [`runs/${name}/a`, "--dataset", "mini"], cwd);
+    strictEqual(another.code, 2);
+    match(another.stderr, new RegExp(`^--dataset: expected ${dataset}, got "mini"\n`, "m"));
     const sizes = ["--combining-function", "combiner", "--projection-dim", "64"];
     const otherwise = await run("eval", [`runs/${name}/a`, ...sizes], cwd);
     strictEqual(otherwise.code, 2);

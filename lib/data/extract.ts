@@ -1,12 +1,15 @@
 /** From image files to a feature store: images are decoded in Workers while the backbone computes. */
 import { createHash } from "node:crypto";
-import { DataError } from "../core/errors.ts";
+import { join } from "node:path";
+import { ConfigError, DataError } from "../core/errors.ts";
 import type { OnProgress } from "../core/progress.ts";
+import { isJsonObject } from "../io/json_keys.ts";
 import { captionTexts } from "../text/captions.ts";
 import { TokenTable } from "../text/token_table.ts";
 import type { Tokenizer } from "../text/wordpiece.ts";
 import { DecodePool } from "./decode_pool.ts";
 import type { FeatureSettings, StoreDType } from "./feature_layout.ts";
+import { DATASET, readTextIfThere } from "./feature_manifest.ts";
 import { openFeatureWriter } from "./feature_writer.ts";
 import type { ImageField } from "./image_source.ts";
 import { filledBatches } from "./loader.ts";
@@ -41,7 +44,7 @@ export interface ExtractOptions {
   readonly maxLength: number;
   /** Images a call of the backbone. */
   readonly batchSize: number;
-  /** Removes features that were made with other settings; otherwise they are an error. */
+  /** Removes features that were made with other settings or of another data set; otherwise they are an error. */
   readonly replace?: boolean;
   /** Threads that decode. Default: one a core. */
   readonly workers?: number;
@@ -74,7 +77,7 @@ export interface ExtractSummary {
  * Equal files share one entry.
  *
  * @throws {DataError} If an image file is missing or damaged; what was computed before stays.
- * @throws {ConfigError} If the store was made with other settings, is in use, or the disk is too small.
+ * @throws {ConfigError} If the store was made with other settings or of another data set, is in use, or the disk is too small.
  *
  * @example Usage
  * ```ts ignore
@@ -96,6 +99,7 @@ export interface ExtractSummary {
 export async function extractFeatures(options: ExtractOptions): Promise<ExtractSummary> {
   const { dataset, out, encoder, backbone, preprocess, dtype, replace, shardBytes, signal } = options;
   const { onProgress = () => {} } = options;
+  if (!replace) await checkOwner(out, dataset.name);
   const triplets = Object.values(dataset.splits).flatMap((split) => split.triplets);
   const texts = triplets.flatMap(({ captions }) => captionTexts(captions));
   const { table, cut } = TokenTable.of(texts, options.tokenizer, options.maxLength);
@@ -143,6 +147,26 @@ export async function extractFeatures(options: ExtractOptions): Promise<ExtractS
     texts: table.toJSON().texts.length,
     cut,
   };
+}
+
+/** A finished store keeps the features of its data set's images and no others: those of another would be lost. */
+async function checkOwner(out: string, name: string): Promise<void> {
+  const path = join(out, DATASET), owner = ownerOf(await readTextIfThere(path));
+  if (owner === undefined || owner === name) return;
+  throw new ConfigError(`${out}: holds features of "${owner}", not of "${name}"`, {
+    where: path,
+    fix: "name another folder by --out, or pass --replace: the features of other images are then removed",
+  });
+}
+
+/** The data set's name; none where the file is missing, or damaged and so to be written anew. */
+function ownerOf(text = ""): unknown {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isJsonObject(value) && isJsonObject(value.dataset) ? value.dataset.name : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function pathOf({ name, path }: Dataset["images"][number]): string {

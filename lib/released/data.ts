@@ -58,7 +58,7 @@ export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
     if (flags.dataset !== "folder" && dataset.name.toLowerCase() !== flags.dataset) {
       throw new ConfigError(`${flags.store}: holds features of "${dataset.name}", not of ${flags.dataset}`, {
         where: flags.store,
-        fix: commands(flags),
+        fix: commands({ ...flags, store: `stores/${flags.dataset}-${flags.encoderArch}` }), // that one stays
       });
     }
     const { transform, targetRatio } = { targetRatio: 1.25, ...settings.preprocess };

@@ -47,6 +47,7 @@ export class Meter {
   line(step: number): string {
     const { start, totalSteps, batchSize, plannedBytes } = this.#options;
     const ms = this.#busyMs + performance.now() - this.#since, done = step - start;
+    const rate = done * batchSize / ms * 1000;
     const mean = (term: string) =>
       this.#recent.reduce((sum, { terms }) => sum + terms[term], 0) / this.#recent.length;
     const { loss: _, ...others } = this.#recent.at(-1)?.terms ?? { loss: NaN };
@@ -54,7 +55,7 @@ export class Meter {
     return [
       `step ${step}/${totalSteps}`,
       `loss ${mean("loss").toFixed(3)}${parts.length > 0 ? ` (${parts.join(", ")})` : ""}`,
-      `${(done * batchSize / ms * 1000).toFixed(0)} pairs/s`,
+      `${rate < 10 ? rate.toPrecision(2) : rate.toFixed(0)} pairs/s`,
       `${formatDuration(ms / done * (totalSteps - step))} left`,
       `planned memory ${formatBytes(plannedBytes)}`,
       ...(this.#skipped > 0 ? [`${this.#skipped} steps skipped: gradients not finite`] : []),

@@ -115,7 +115,8 @@ export async function readResults(folder: string): Promise<RunResult> {
   } catch (cause) {
     if (cause instanceof Deno.errors.NotFound) {
       throw new DataError(`${path}: no such file`, {
-        fix: "the run is not done; the command that began it goes on with it",
+        fix:
+          "name a run's folder, runs/EXPERIMENT/NAME; where the run is not done, its command goes on with it",
       });
     }
     throw new DataError(`${path}: not JSON: ${cause instanceof Error ? cause.message : cause}`, {

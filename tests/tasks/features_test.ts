@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { env } from "../../lib/core/env.ts";
 import { openFeatureStore } from "../../lib/data/feature_store.ts";
 import { importVisionPackages } from "../../lib/vision/packages.ts";
-import { writeMiniCirr, writeMiniFashionIq } from "../data/mini.ts";
+import { writeMiniCirr, writeMiniFashionIq, writeMiniFolder } from "../data/mini.ts";
 import { writeTinyBlip2, writeTinyClip } from "../models/tiny_checkpoints.ts";
 import { lastLine, path, withFolder } from "./run_task.ts";
 
@@ -123,6 +123,30 @@ featuresTest("features makes anew what changed, and refuses another checkpoint",
   strictEqual(JSON.parse(lastLine(replaced.stdout)).computed, 203, replaced.stderr);
   notDeepStrictEqual((await contentOf(`${cwd}/store`)).into, after.into);
 });
+
+featuresTest(
+  "features keeps each data set's order of conversion, and one data set's store from another",
+  async (cwd) => {
+    const command = [...FASHION_IQ, "--out", "store"];
+    strictEqual((await run(command, cwd)).code, 0);
+    strictEqual((await run([...CIRR, "--out", "cirr_store"], cwd)).code, 0);
+    const isRgbFirst = async (folder: string) => {
+      using store = await openFeatureStore(folder);
+      return store.settings.preprocess.convertRgbFirst;
+    };
+    deepStrictEqual([await isRgbFirst(`${cwd}/store`), await isRgbFirst(`${cwd}/cirr_store`)], [true, false]); // Q29
+
+    await writeMiniFolder(`${cwd}/folder`);
+    const other = ["--dataset", "folder", "--data", "folder", ...command.slice(4)],
+      before = await contentOf(`${cwd}/store`);
+    const refused = await run(other, cwd);
+    deepStrictEqual([refused.code, refused.stdout], [2, ""]);
+    match(refused.stderr, /^store: holds features of "FashionIQ", not of "mini"$/m);
+    deepStrictEqual(await contentOf(`${cwd}/store`), before);
+    strictEqual((await run([...other, "--replace"], cwd)).code, 0);
+    strictEqual((await contentOf(`${cwd}/store`)).dataset.name, "mini");
+  },
+);
 
 featuresTest("a store is opened without npm packages, network, native code or subprocess", async (cwd) => {
   strictEqual((await run([...CIRR, "--out", "store"], cwd)).code, 0);

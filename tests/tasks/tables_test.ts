@@ -67,7 +67,7 @@ c  50.00
 
     const missing = await run("tables", ["a", "d"], cwd);
     deepStrictEqual([missing.code, missing.stdout], [2, ""]);
-    match(missing.stderr, /^d\/results\.json: no such file\n/);
+    match(missing.stderr, /^d\/results\.json: no such file\n.*fix {4}name a run's folder/);
     strictEqual((await run("tables", [], cwd)).code, 2);
   });
 });

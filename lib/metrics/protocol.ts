@@ -40,6 +40,7 @@ export function protocolText(protocol: Protocol): string {
 
 /** `textLength: 20` as `text length: 20`; `referenceRemoved: true` as `reference removed`. */
 function partText(field: string, value: unknown): string {
+  if (field === "referenceRemoved" && value === false) return "reference kept";
   const words = field.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
   return typeof value === "boolean" ? (value ? words : `not ${words}`) : `${words}: ${value}`;
 }

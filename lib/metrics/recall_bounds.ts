@@ -1,5 +1,6 @@
 /** Recall where files are missing: what it is of the whole data is known only within an interval. */
 import { DataError } from "../core/errors.ts";
+import { meanOf } from "./recall.ts";
 
 /** Two ends, in percent. */
 export type Bounds = readonly [low: number, high: number];
@@ -28,3 +29,17 @@ export function recallBounds(
   const hits = (shift: number) => Array.from(ranks).filter((rank) => rank + shift < k).length;
   return [100 * hits(images) / all, 100 * (hits(0) + queries) / all];
 }
+
+/**
+ * Between which ends the mean of some Recalls lies: the means of their ends.
+ *
+ * @example Usage
+ * ```ts
+ * const [low, high] = meanBounds([[10, 20], [30, 60]]);
+ * if (low !== 20 || high !== 40) throw new Error("meanBounds");
+ * ```
+ */
+export const meanBounds = (each: readonly Bounds[]): Bounds => [
+  meanOf(each.map(([low]) => low)),
+  meanOf(each.map(([, high]) => high)),
+];

@@ -32,6 +32,8 @@ export interface SplitMetrics {
   categories?: Readonly<Record<string, Recalls>>;
   /** Composed: the ends of the Recall of the whole data, where files are missing. */
   bounds?: Readonly<Record<string, Bounds>>;
+  /** The same of the others. */
+  otherBounds?: Readonly<Record<string, Readonly<Record<string, Bounds>>>>;
 }
 
 /** What `train --json` and `eval --json` print. */
@@ -56,12 +58,13 @@ export function rowsOf({ run, metrics, protocol }: RunResult): TableRow[] {
     LABELS.flatMap(([kind, label]) => {
       const recalls = measured[kind];
       if (!recalls) return [];
-      const row = { label, run, protocol: { ...protocol, split } };
-      if (kind !== "composed") return [{ ...row, metrics: recalls }];
-      const { categories, bounds } = measured;
+      const isComposed = kind === "composed";
+      const bounds = isComposed ? measured.bounds : measured.otherBounds?.[kind];
       return [{
-        ...row,
-        metrics: { ...flatCategories(categories), ...recalls },
+        label,
+        run,
+        protocol: { ...protocol, split },
+        metrics: isComposed ? { ...flatCategories(measured.categories), ...recalls } : recalls,
         ...(bounds ? { bounds } : {}),
       }];
     })
@@ -113,8 +116,8 @@ export function tableBlocks(rows: readonly TableRow[]): TableBlock[] {
 
 /** Recalls with two decimals, or the ends of an interval; numbers of queries whole; a dash where there is none. */
 function formatMetric(name: string, { metrics, bounds }: TableRow): string {
-  if (bounds?.[name]) return bounds[name].map((end) => end.toFixed(2)).join("–");
   if (metrics[name] === undefined) return "-";
+  if (bounds?.[name]) return bounds[name].map((end) => end.toFixed(2)).join("–");
   return name.endsWith("queries") ? formatCount(metrics[name]) : metrics[name].toFixed(2);
 }
 

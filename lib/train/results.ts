@@ -47,11 +47,16 @@ export const metricsBySplit = (
       Object.entries(of).map(([kind, { all }]) => [kind, all]),
     );
     const { categories, bounds } = of.composed;
+    const otherBounds = Object.fromEntries(
+      Object.entries(of).flatMap(([kind, { bounds }]) =>
+        bounds && kind !== "composed" ? [[kind, bounds]] : []
+      ),
+    );
     return [name, {
       ...others,
       composed,
       ...(categories ? { categories } : {}),
-      ...(bounds ? { bounds } : {}),
+      ...(bounds ? { bounds, otherBounds } : {}),
     }];
   }));
 
@@ -141,6 +146,7 @@ function isRunResult(value: unknown): value is RunResult {
   const parts: Record<string, (value: unknown) => boolean> = {
     categories: isRecord(isRecalls),
     bounds: isRecord(isBounds),
+    otherBounds: isRecord(isRecord(isBounds)),
   };
   return isJsonObject(protocol) && typeof protocol.dataset === "string" && isJsonObject(metrics) &&
     Object.values(metrics).every((split) =>
@@ -179,8 +185,11 @@ export function resultOf(
 ): RunResult {
   const metrics = Object.entries(metricsBySplit(data, measured)).map(
     ([split, kinds]): [string, SplitMetrics] => {
-      const initial = before?.[split]?.composed;
-      return [split, initial ? { "before training": initial, ...kinds } : kinds];
+      const initial = before?.[split];
+      if (!initial) return [split, kinds];
+      const { composed, bounds } = initial;
+      const otherBounds = bounds && { ...kinds.otherBounds, "before training": bounds };
+      return [split, { "before training": composed, ...kinds, ...(otherBounds ? { otherBounds } : {}) }];
     },
   );
   return { run, metrics: Object.fromEntries(metrics), protocol: protocolOf(data) };

@@ -13,7 +13,7 @@ import {
   retrievalMetrics,
   SUBSET_CUT_OFFS,
 } from "../metrics/recall.ts";
-import { type Bounds, recallBounds } from "../metrics/recall_bounds.ts";
+import { type Bounds, meanBounds, recallBounds } from "../metrics/recall_bounds.ts";
 import { galleryImages, type Ranking } from "./evaluate.ts";
 
 /** What tables show of a ranking. */
@@ -21,7 +21,7 @@ export interface RankingMetrics {
   /** Of all queries; with categories, the mean over them, as the field has it. */
   readonly all: Recalls;
   readonly categories?: Readonly<Record<string, Recalls>>;
-  /** Where files are missing: between which ends the Recall of the whole data lies. */
+  /** Where files are missing: between which ends the Recall of the whole data lies; `dress R@10`: that of a category. */
   readonly bounds?: Readonly<Record<string, Bounds>>;
 }
 
@@ -68,23 +68,25 @@ function boundsOf(split: Split, { target, subset }: Ranking): Record<string, Bou
     ? Object.keys(split.galleries ?? {}).map((name) => [name, byCategory.get(name) ?? []])
     : [["", [...triplets.keys()]]];
   const asked = groups.filter(([name, queries]) => queries.length + (leftOut[name]?.queries ?? 0) > 0);
+  const boundsIn = ([category, queries]: [string, number[]], ranks: Uint32Array, k: number): Bounds =>
+    recallBounds(queries.map((q) => ranks[q]), k, leftOut[category] ?? { queries: 0, images: 0 });
   const bounds = (ranks: Uint32Array, k: number): Bounds =>
-    meanBounds(
-      asked.map(([category, queries]) =>
-        recallBounds(queries.map((q) => ranks[q]), k, leftOut[category] ?? { queries: 0, images: 0 })
-      ),
-    );
+    meanBounds(asked.map((group) => boundsIn(group, ranks, k)));
   const found = Object.fromEntries(CUT_OFFS.map((k) => [`R@${k}`, bounds(target, k)]));
-  if (byCategory) return { ...found, average_recall: meanBounds([found["R@10"], found["R@50"]]) };
+  if (byCategory) {
+    const incomplete = asked.filter(([name]) =>
+      leftOut[name] && leftOut[name].queries + leftOut[name].images > 0
+    );
+    const each = incomplete.flatMap((group) =>
+      CUT_OFFS.map((k) => [`${group[0]} R@${k}`, boundsIn(group, target, k)])
+    );
+    const average = meanBounds([found["R@10"], found["R@50"]]);
+    return { ...Object.fromEntries(each), ...found, average_recall: average };
+  }
   if (!triplets.every(({ group }) => group)) return found;
   for (const k of SUBSET_CUT_OFFS) found[`R_subset@${k}`] = bounds(subset, k);
   return { ...found, "mean(R@5+R_s@1)": meanBounds([found["R@5"], found["R_subset@1"]]) };
 }
-
-const meanBounds = (each: readonly Bounds[]): Bounds => [
-  meanOf(each.map(([low]) => low)),
-  meanOf(each.map(([, high]) => high)),
-];
 
 /** The queries of each category that has a gallery, in the order of the galleries; nothing where there is one gallery. */
 function queriesByCategory({ triplets, galleries }: Split): Map<string, number[]> | undefined {

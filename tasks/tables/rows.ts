@@ -2,6 +2,7 @@
 import { DataError } from "../../lib/core/errors.ts";
 import { kebabCase } from "../../lib/core/flags.ts";
 import { protocolKey } from "../../lib/metrics/protocol.ts";
+import { meanBounds } from "../../lib/metrics/recall_bounds.ts";
 import type { SeedRanks } from "../../lib/report/compare.ts";
 import type { MeasuredRow } from "../../lib/report/recall_table.ts";
 import { rowsOf, type RunResult, type TableRow } from "../../lib/report/table.ts";
@@ -80,11 +81,21 @@ export function measuredRows(folders: readonly RunFolderResults[], all: boolean)
   });
 }
 
+/** Of the mean over runs. Runs of one protocol miss the same files. */
+function boundsOver([first, ...others]: readonly TableRow["bounds"][]): TableRow["bounds"] {
+  return first && Object.fromEntries(
+    Object.entries(first).map(([metric, bounds]) => [
+      metric,
+      meanBounds([bounds, ...others.flatMap((one) => one?.[metric] ? [one[metric]] : [])]),
+    ]),
+  );
+}
+
 function rowFrom(
   label: string,
   group: readonly { readonly from: RunFolderResults; readonly row: TableRow }[],
 ): MeasuredRow {
-  const [{ row: { protocol, bounds } }] = group;
+  const [{ row: { protocol } }] = group, bounds = boundsOver(group.map(({ row }) => row.bounds));
   const ranks = group.flatMap(({ from, row }): SeedRanks[] => {
     const read = from.rankings.get(protocol.split), kind = KINDS[row.label];
     if (!read || !kind) return [];

@@ -93,7 +93,7 @@ Deno.test("tableBlocks() never mixes protocols, and shows the run where there ar
   assert.deepEqual(blocks[0].header, ["", "run", "R@1"]);
   assert.deepEqual(blocks[0].cells[1], ["c", "two", "1.00"]);
   assert.deepEqual(blocks[1].header, ["", "run", "R@1"]); // one run in the block, several in the table
-  assert.match(blocks[1].title, /not reference removed/);
+  assert.match(blocks[1].title, /, reference kept,/);
 });
 
 Deno.test("protocolKey() is the same for equal protocols only", () => {
@@ -111,4 +111,13 @@ Deno.test("a metric of data with missing files is the interval that is known; ca
   assert.match(text, /^ +dress R@10 +R@1 +R@10 +queries$/m);
   assert.match(text, /^composed +40\.00 +25\.00 +48\.25–52\.50 +3,021$/m);
   assert.match(text, /^image only +- +5\.00 +10\.00 +3,021$/m);
+
+  const whole = {
+    ...val,
+    bounds: { ...bounds, "dress R@10": [38, 41] as const },
+    otherBounds: { image: { "R@10": [9, 12] as const } },
+  };
+  const others = terminalTable(rowsOf({ ...result, metrics: { val: { ...whole, categories } } }));
+  assert.match(others, /^composed +38\.00–41\.00 +25\.00 +48\.25–52\.50 +3,021$/m);
+  assert.match(others, /^image only +- +5\.00 +9\.00–12\.00 +3,021$/m);
 });

@@ -73,7 +73,12 @@ c  50.00
 });
 
 /** A run's folder with what tables read: 40 queries, ranks that are below 10 for the first `hits` of them. */
-async function writeRun(path: string, hits: number, config: Record<string, number>): Promise<void> {
+async function writeRun(
+  path: string,
+  hits: number,
+  config: Record<string, number>,
+  bounds?: Record<string, [number, number]>,
+): Promise<void> {
   const protocol = { dataset: "toy", split: "val", gallery: "all", referenceRemoved: true };
   const images = Array.from({ length: 30 }, (_, i) => `p${i}`);
   const head = {
@@ -93,7 +98,7 @@ async function writeRun(path: string, hits: number, config: Record<string, numbe
   const recall = 100 * hits / 40;
   const result: RunResult = {
     run: path,
-    metrics: { val: { composed: { "R@5": recall, "R@10": recall, queries: 40 } } },
+    metrics: { val: { composed: { "R@5": recall, "R@10": recall, queries: 40 }, ...(bounds && { bounds }) } },
     protocol,
   };
   const manifest = {
@@ -141,6 +146,14 @@ Deno.test("tables joins the seeds of a configuration, with interval, spread and 
     const { table } = JSON.parse((await run("tables", [...folders, "--json"], cwd)).stdout);
     const { low, high, mean } = table.blocks[0].rows[1].cells["R@10"];
     deepStrictEqual([mean, low < mean, high > mean, table.blocks[0].rows[1].seeds], [80, true, true, [1, 2]]);
+
+    // Where files are missing, the mean over seeds lies between the means of the ends, in every format.
+    await writeRun(`${cwd}/m1`, 10, { seed: 1 }, { "R@10": [20, 30] });
+    await writeRun(`${cwd}/m2`, 20, { seed: 2 }, { "R@10": [40, 60] });
+    match((await run("tables", ["m1", "m2"], cwd)).stdout, /^toy +2 .* 30\.00–45\.00 /m);
+    match((await run("tables", ["m1", "m2", "--markdown"], cwd)).stdout, /^\| toy \|.*\| 30\.00–45\.00 \|/m);
+    match((await run("tables", ["m1", "m2", "--latex"], cwd)).stdout, /^ {2}toy &.*& 30\.00--45\.00 &/m);
+    match((await run("tables", ["m1", "m2", "--csv"], cwd)).stdout, /,toy,measured,R@10,37\.5,[\d.]+,30,45,/);
 
     // One seed twice is no second run.
     await writeRun(`${cwd}/a3`, 10, { seed: 1, tacWeight: 0 });

@@ -101,6 +101,8 @@ Deno.test("several targets bring mAP, and missing files an interval", () => {
   const best = metricsOf(lost, ranked(lost, [0, 0, 0, 0, 0]));
   deepStrictEqual([best.all["R@1"], best.bounds?.["R@1"]], [100, [200 / 3, 100]]);
   deepStrictEqual(best.bounds?.average_recall, [200 / 3, 100]);
+  deepStrictEqual(best.bounds?.["dress R@10"], [0, 100]);
+  strictEqual(best.bounds?.["shirt R@10"], undefined, "nothing of it is missing");
 
   const grouped: Split = {
     triplets: [0, 1, 2].map((q) => ({ reference: 5, target: q, captions: ["x"], group: [0, 1, 2, 5] })),

@@ -1,7 +1,8 @@
 /** What the commands share that open a run: flags for which weights and which data, and the opening. */
 import { ConfigError } from "../lib/core/errors.ts";
 import { flag, type FlagValues, parseValue } from "../lib/core/flags.ts";
-import { configDifferences } from "../lib/train/config.ts";
+import { configDifferences, type StoredConfig } from "../lib/train/config.ts";
+import type { Experiment } from "../lib/train/experiment.ts";
 import { OpenedRun, type OpenRunOptions } from "../lib/train/opened_run.ts";
 import type { Progress } from "../lib/train/progress.ts";
 import { readManifest, type RunManifest } from "../lib/train/run.ts";
@@ -54,6 +55,14 @@ export const openFlags = {
   ...modelFlags,
 };
 
+/** Values in place of those of the run's configuration; empty ones are none. */
+export const overridesOf = ({ flags }: Experiment, values: Readonly<Record<string, string>>): StoredConfig =>
+  Object.fromEntries(
+    Object.entries(values).filter(([, value]) => value !== "").map((
+      [name, value],
+    ) => [name, Object.hasOwn(flags, name) ? parseValue(name, flags[name], value) : value]),
+  );
+
 /** A run's folder as it is named on a command line. */
 export const folderOf = (run: string): string => run.replace(/[/\\]+$/, "");
 
@@ -68,11 +77,7 @@ export async function openRun(
   checkModel(path, manifest, others);
   const { dataset, data, store, weights } = others;
   const opened = await openExperiment(experiment || manifest.source);
-  const overrides = Object.fromEntries(
-    Object.entries({ dataset, data, store, weights }).filter(([, value]) => value !== "").map((
-      [name, value],
-    ) => [name, Object.hasOwn(opened.flags, name) ? parseValue(name, opened.flags[name], value) : value]),
-  );
+  const overrides = overridesOf(opened, { dataset, data, store, weights });
   const options = { overrides, gallery, ...(checkpoint === "run" ? {} : { checkpoint }) };
   return await OpenedRun.open(opened, path, manifest, options, progress);
 }

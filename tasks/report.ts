@@ -18,17 +18,22 @@ import { readResults } from "../lib/train/results.ts";
 import { readManifest, type RunManifest } from "../lib/train/run.ts";
 import { contextOf } from "../lib/train/session.ts";
 import { openExperiment } from "./experiments.ts";
+import { folderOf, openFlags, overridesOf } from "./opened.ts";
 
 const spec = {
   name: "report",
   summary:
     `Writes one self-contained HTML file about a run: Recall, curves, and queries with the first ten answers, chosen by how
 they fail. Of two runs of one data set it shows the answers of both, and first where the first one gains and loses against
-the second. RUN is a run's folder: runs/EXPERIMENT/NAME.`,
+the second. RUN is a run's folder: runs/EXPERIMENT/NAME; its data (a feature store, the demo's cache) must still be there,
+and the files of the pictures for the pictures to show.`,
   flags: {
     split: flag("val", "the queries' split", { choices: ["val", "test"] }),
     queries: flag(120, "queries to show at most", { integer: true, min: 1, max: 1000 }),
     seed: flag(1, "seed of the random choice", { integer: true, min: 0 }),
+    data: openFlags.data,
+    store: openFlags.store,
+    experiment: openFlags.experiment,
     out: flag("", "the file to write; default: report.html in the folder of the first run"),
   },
   positionals: { usage: "RUN [RUN]", min: 1, max: 2 },
@@ -138,15 +143,15 @@ function byKind(runs: readonly ReportRun[]): TableBlock[] {
 async function report(argv: readonly string[], signal: AbortSignal): Promise<void> {
   const args = parseCommand(spec, argv);
   if (!args) return;
-  const { split, queries: count, seed, out } = args.values;
-  const opened = await Promise.all(args.positionals.map((path) => open(path.replace(/[/\\]+$/, ""), split)));
+  const { split, queries: count, seed, data, store, out } = args.values;
+  const opened = await Promise.all(args.positionals.map((path) => open(folderOf(path), split)));
   checkComparable(opened);
   const [first] = opened;
   using progress = new Progress();
-  const experiment = await openExperiment(first.manifest.source);
+  const experiment = await openExperiment(args.values.experiment || first.manifest.source);
   const { dataset, images } = await experiment.functions.data(
     contextOf(progress, signal),
-    experiment.configFrom(first.manifest.config),
+    experiment.configFrom({ ...first.manifest.config, ...overridesOf(experiment, { data, store }) }),
   );
   const runs: ReportRun[] = [];
   for (const run of opened) {

@@ -6,7 +6,10 @@ import { formatBytes, formatCount, formatDuration } from "../lib/core/format.ts"
 import type { OnProgress } from "../lib/core/progress.ts";
 import { COMPUTING, extractFeatures, type ExtractSummary } from "../lib/data/extract.ts";
 import { DATASET_KINDS, openDataset } from "../lib/data/open.ts";
+import type { Dataset } from "../lib/data/triplet.ts";
 import { openWeights, type WeightsFile } from "../lib/io/weights_file.ts";
+import { embedsFolder } from "../lib/released/belonging.ts";
+import { EMBEDDING, storeEmbeds } from "../lib/released/embeds.ts";
 import { CLIP_CONTEXT_LENGTH, clipBpe } from "../lib/text/clip_bpe.ts";
 import { wordPiece } from "../lib/text/wordpiece.ts";
 import { Progress } from "../lib/train/progress.ts";
@@ -19,10 +22,12 @@ const spec = {
     `Runs a checkpoint's frozen vision backbone once over every image of a data set, and stores the features, the data
 set and the token ids of its texts in a folder: what train and eval read instead of images (--store).
 Ctrl-C, a crash or a full disk lose nothing: the same command goes on. On a finished store it compares images and
-checksums, and computes only what is new, changed or damaged.`,
+checksums, and computes only what is new, changed or damaged.
+With --embeds it then computes, on the GPU, what the frozen visual Q-Former of --encoder multi makes of them; without
+--data it adds that to a finished store.`,
   flags: {
     dataset: flag("cirr", "what is in --data", { choices: DATASET_KINDS }),
-    data: flag("", "folder of the data set, or the folder that this is in (needed)"),
+    data: flag("", "folder of the data set, or the folder that this is in (needed, unless --embeds)"),
     encoder: flag("blip2", "blip2: the ViT of LAVIS's BLIP-2; clip: CLIP's ResNet", {
       choices: ["blip2", "clip"],
     }),
@@ -54,6 +59,10 @@ checksums, and computes only what is new, changed or damaged.`,
         choices: ["original", "union"],
       },
     ),
+    embeds: flag(
+      false,
+      "blip2: also store the visual Q-Former's output, in the store's own number type: --encoder multi then reads it",
+    ),
     skipMissing: flag(false, "leave out the triplets and gallery images whose file is missing"),
     replace: flag(
       false,
@@ -71,9 +80,15 @@ const BERT_POSITIONS = "Qformer.bert.embeddings.position_embeddings.weight"; // 
 async function features(argv: readonly string[], signal: AbortSignal): Promise<void> {
   const args = parseCommand(spec, argv);
   if (!args) return;
-  const { values: flags } = args, { encoder, transform, targetRatio } = flags;
+  const { values: flags } = args;
   for (const name of ["data", "weights", "out"] as const) {
-    if (!flags[name]) throw new ConfigError(`--${name} is missing`, { fix: spec.flags[name].help });
+    const isNeeded = name !== "data" || !flags.embeds;
+    if (isNeeded && !flags[name]) {
+      throw new ConfigError(`--${name} is missing`, { fix: spec.flags[name].help });
+    }
+  }
+  if (flags.embeds && flags.encoder !== "blip2") {
+    throw new ConfigError(`--embeds: ${flags.encoder} has no visual Q-Former`, { fix: "leave out --embeds" });
   }
   const startMs = performance.now();
   using progress = new Progress();
@@ -83,8 +98,34 @@ async function features(argv: readonly string[], signal: AbortSignal): Promise<v
     () => progress.note("stopping after this batch; Ctrl-C again stops at once"),
   );
   const { dataset: kind, data: root, skipMissing, galleryImages: gallery } = flags;
-  const dataset = await openDataset({ dataset: kind, root, skipMissing, gallery, onProgress });
+  const dataset = root
+    ? await openDataset({ dataset: kind, root, skipMissing, gallery, onProgress })
+    : undefined;
   using weights = await openWeights(flags.weights);
+  const extracted = dataset ? await extract(dataset, weights, flags, progress, signal) : undefined;
+  const isReady = extracted?.isDone ?? true;
+  const embeds = flags.embeds && isReady
+    ? await storeEmbeds({
+      store: flags.out,
+      weights,
+      batchSize: flags.batchSize,
+      replace: flags.replace,
+      signal,
+      onProgress,
+    })
+    : undefined;
+  report(extracted, embeds, flags, performance.now() - startMs);
+}
+
+/** The backbone's part. It is closed afterwards, so its memory is free again. */
+async function extract(
+  dataset: Dataset,
+  weights: WeightsFile,
+  flags: Flags,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<ExtractSummary & { readonly provider: Backbone["provider"] }> {
+  const { encoder, transform, targetRatio } = flags;
   const { tokenizer, maxLength } = await textOf(encoder, weights);
   await using backbone = await openBackbone({
     weights,
@@ -108,9 +149,9 @@ async function features(argv: readonly string[], signal: AbortSignal): Promise<v
     replace: flags.replace,
     workers: flags.workers,
     signal,
-    onProgress,
+    onProgress: shown(progress),
   });
-  report(summary, flags, backbone, performance.now() - startMs);
+  return { ...summary, provider: backbone.provider };
 }
 
 /** The tokenizer of an encoder's text side, and how many positions it has. */
@@ -133,18 +174,51 @@ function shown(progress: Progress): OnProgress {
       }`
       : "";
     progress.live(`${now}: ${formatCount(done)} of ${formatCount(total)}${rate}`, {
-      isMilestone: now === COMPUTING && done === total,
+      isMilestone: [COMPUTING, EMBEDDING].includes(now) && done === total,
     });
   };
 }
 
+type EmbedsSummary = Awaited<ReturnType<typeof storeEmbeds>>;
+
 function report(
-  summary: ExtractSummary,
+  extracted: Awaited<ReturnType<typeof extract>> | undefined,
+  embeds: EmbedsSummary | undefined,
   { out, json }: Flags,
-  { provider }: Backbone,
   elapsedMs: number,
 ): void {
-  const { isDone, images, distinct, computed, damaged, bytes, texts, cut } = summary;
+  if (extracted) reportCut(extracted.cut);
+  const parts = [...(extracted ? [extracted] : []), ...(embeds ? [embeds] : [])];
+  for (const { damaged } of parts) {
+    if (damaged > 0) note(`${damaged} stored features were damaged: they were made anew`);
+  }
+  const stopped = parts.find(({ isDone }) => !isDone);
+  if (stopped) {
+    return note(
+      `${out}: ${formatCount(stopped.computed)} images were added; the same command goes on from there`,
+    );
+  }
+  const images = (summary: EmbedsSummary) =>
+    `${formatCount(summary.images)} images (${formatCount(summary.distinct)} distinct), ` +
+    formatBytes(summary.bytes);
+  const computed = (summary: EmbedsSummary) =>
+    `${formatCount(summary.computed)} computed in ${formatDuration(elapsedMs)}`;
+  if (extracted) {
+    console.log(
+      `${out}: ${images(extracted)}, ${formatCount(extracted.texts)} texts; ${computed(extracted)}`,
+    );
+  }
+  if (embeds) console.log(`${embedsFolder(out)}: ${images(embeds)}; ${computed(embeds)}`);
+  if (!json) return;
+  printJson({
+    store: out,
+    ...(extracted ? { ...extracted, cut: extracted.cut.length } : {}),
+    ...(embeds ? { embeds } : {}),
+    seconds: elapsedMs / 1000,
+  });
+}
+
+function reportCut(cut: readonly string[]): void {
   for (const text of cut.slice(0, MAX_CUT_SHOWN)) {
     note(
       `this text is cut: it has more tokens than the model has positions: ${
@@ -153,15 +227,6 @@ function report(
     );
   }
   if (cut.length > MAX_CUT_SHOWN) note(`and ${cut.length - MAX_CUT_SHOWN} more texts are cut`);
-  if (damaged > 0) note(`${damaged} stored features were damaged: they were made anew`);
-  if (!isDone) {
-    return note(`${out}: ${formatCount(computed)} images were added; the same command goes on from there`);
-  }
-  console.log(
-    `${out}: ${formatCount(images)} images (${formatCount(distinct)} distinct), ${formatBytes(bytes)}, ` +
-      `${formatCount(texts)} texts; ${formatCount(computed)} computed in ${formatDuration(elapsedMs)}`,
-  );
-  if (json) printJson({ store: out, ...summary, cut: cut.length, provider, seconds: elapsedMs / 1000 });
 }
 
 /** A line each; further ones are counted. */

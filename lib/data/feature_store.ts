@@ -36,6 +36,8 @@ const REDO = "run the command of deno task features again: it finds what is dama
 export interface OpenFeatures extends Disposable {
   readonly dataset: Dataset;
   readonly images: FeatureStore;
+  /** SHA-256 of each image's file, by position. */
+  readonly hashes: readonly string[];
   readonly tokenizer: TokenTable;
   /** SHA-256 of the settings. */
   readonly key: string;
@@ -81,18 +83,19 @@ export async function openFeatureStore(
       fix: "run the command of deno task features again: it goes on where it stopped",
     });
   }
-  const [dataset, images] = parseDataset(
+  const [dataset, hashes] = parseDataset(
     await readChecked(folder, DATASET, files[DATASET]),
     join(folder, DATASET),
   );
   const texts = await readChecked(folder, TEXTS, files[TEXTS]), textsPath = join(folder, TEXTS);
   const tokenizer = TokenTable.parse(parseJson(texts, textsPath), textsPath);
   const index = await readChecked(folder, RECORDS, files[RECORDS]);
-  const records = recordsOf(images, index, join(folder, RECORDS));
+  const records = recordsOf(hashes, index, join(folder, RECORDS));
   const store = new FeatureStore(folder, settings, shardRecords, records);
   return {
     dataset,
     images: store,
+    hashes,
     tokenizer,
     key,
     settings,

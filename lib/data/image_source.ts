@@ -15,3 +15,28 @@ export interface ImageSource {
   /** Copies the fields named in `into`, images one after another: each array is `[ids.length, ...shape]`. */
   read(ids: ArrayLike<number>, into: Record<string, Uint8Array | Float32Array>): void;
 }
+
+/**
+ * One source of images whose fields lie in several, at the same positions.
+ *
+ * @param first Both have as many images, and no field of one name. They are disposed with the result.
+ */
+export function joinSources(
+  first: ImageSource & Disposable,
+  second: ImageSource & Disposable,
+): ImageSource & Disposable {
+  const sources = [first, second];
+  return {
+    fields: { ...first.fields, ...second.fields },
+    count: first.count,
+    read(ids, into) {
+      for (const source of sources) {
+        const own = Object.entries(into).filter(([name]) => Object.hasOwn(source.fields, name));
+        if (own.length > 0) source.read(ids, Object.fromEntries(own));
+      }
+    },
+    [Symbol.dispose]() {
+      for (const source of sources) source[Symbol.dispose]();
+    },
+  };
+}

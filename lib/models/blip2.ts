@@ -42,7 +42,7 @@ export interface Blip2Options {
 
 /**
  * Three Q-Formers as encoders. Images bring `pixels` with a stem, `tokens [B, N, W]` without; with `train: "multi"` they
- * may bring `embeds [B, K, D]`, the frozen visual copy's output, instead of having it computed again and again.
+ * may bring `embeds [B, K, D]`, what `imageEmbeds` gave of them: nothing else is then read of targets and galleries.
  */
 export class Blip2 implements Encoders {
   readonly textual: QFormer;
@@ -102,11 +102,11 @@ export class Blip2 implements Encoders {
   }
 
   encode(batch: TripletBatch, { tac, hca }: HeadsRead): Encoded {
-    const [reference, target] = this.#tokens([batch.reference, batch.target]);
+    const stored = this.#stored(tac ? [batch.reference, batch.target] : [batch.target]);
+    const [reference, target] = this.#tokens(stored ? [batch.reference] : [batch.reference, batch.target]);
     // In the stem's order: together the two are its whole result, not a copy of it.
-    const images = tac ? [batch.reference, batch.target] : [batch.target];
     const tokens = tac ? [reference, target] : [target];
-    const embeds = this.#visual(images, tokens, tac || hca ? undefined : 1);
+    const embeds = stored ?? this.#visual(tokens, tac || hca ? undefined : 1);
     const targetEmbeds = embeds[embeds.length - 1], referenceEmbedsForTac = embeds[0];
     const referenceEmbeds = this.#multimodal(reference, batch); // [B, 1, D]
     const textEmbeds = this.#textual(batch, hca ? undefined : 1);
@@ -133,7 +133,13 @@ export class Blip2 implements Encoders {
   }
 
   encodeImage(image: ImageBatch): Tensor {
-    return firstRow(this.#visual([image], this.#tokens([image]), 1)[0]);
+    const [embeds] = this.#stored([image]) ?? this.#visual(this.#tokens([image]), 1);
+    return firstRow(embeds);
+  }
+
+  /** The visual copy's whole output, `[B, K, D]`: what a store keeps of a frozen one. */
+  imageEmbeds(image: ImageBatch): Tensor {
+    return this.#visual(this.#tokens([image]))[0];
   }
 
   /** Image tokens `[B, N, W]` of each batch of images. */
@@ -144,11 +150,14 @@ export class Blip2 implements Encoders {
     return parted(scope("stem", () => stem.forward(...pixels)), pixels);
   }
 
+  /** The frozen copy's output, `[B, K, D]` of each batch of images, where all bring it. */
+  #stored(images: readonly ImageBatch[]): Tensor[] | undefined {
+    const isStored = this.#train === "multi" && images.every(({ embeds }) => embeds);
+    return isStored ? images.map(({ embeds }) => embeds) : undefined;
+  }
+
   /** `[B, K, D]`, or `[B, rows, D]`, of each batch of images. */
-  #visual(images: readonly ImageBatch[], tokens: readonly Tensor[], rows?: number): Tensor[] {
-    if (this.#train === "multi" && images.every((image) => image.embeds)) {
-      return images.map((image) => image.embeds);
-    }
+  #visual(tokens: readonly Tensor[], rows?: number): Tensor[] {
     const encode = (x: Tensor) =>
       scope("visual", () => this.visual.image(this.#normalised(this.visual, x), { rows }));
     // A store's tokens are large: those of two batches of 64 joined would pass the 128 MiB that a binding has at least.

@@ -1,16 +1,21 @@
 /** The data of the released experiments: a feature store, read with the caption rules of its data set. */
 import { ConfigError, DataError } from "../core/errors.ts";
-import { type FeatureStore, openFeatureStore } from "../data/feature_store.ts";
+import { openFeatureStore } from "../data/feature_store.ts";
+import { type ImageSource, joinSources } from "../data/image_source.ts";
 import type { Dataset } from "../data/triplet.ts";
 import { fashionIqEvalCaption, fashionIqTrainCaption, singleCaption } from "../text/captions.ts";
 import type { Tokenizer } from "../text/wordpiece.ts";
-import type { ExperimentData } from "../train/batch.ts";
+import type { ExperimentData, FieldsRead } from "../train/batch.ts";
+import type { StoredEmbeds } from "./belonging.ts";
+import { openEmbeds } from "./embeds.ts";
 import type { ReleasedDataset } from "./flags.ts";
 
 /** What the data are read by. */
 export interface StoreFlags {
   readonly dataset: ReleasedDataset;
   readonly encoderArch: "blip2" | "clip";
+  /** What is trained: with BLIP-2's `multi`, stored `embeds` are read, if there are any. */
+  readonly encoder?: "both" | "multi" | "text";
   readonly store: string;
   readonly weights: string;
   readonly transform: "targetpad" | "squarepad" | "clip";
@@ -24,9 +29,11 @@ export interface StoreFlags {
 
 /** Data whose images are stored features. */
 export interface StoreData extends ExperimentData {
-  readonly images: FeatureStore;
+  readonly images: ImageSource & Disposable;
   /** Hash of the backbone that made the features. */
   readonly backbone: string;
+  /** Where the frozen visual copy's output is read too: what it must be of. */
+  readonly embeds?: StoredEmbeds;
 }
 
 /** CLIP reads texts of one length. */
@@ -48,7 +55,7 @@ type Rule = (typeof RULES)[keyof typeof RULES];
  *
  * @throws {ConfigError} If there is no store, with the commands that make it; or it is of another data set, encoder or
  * preprocessing; or the flags contradict each other.
- * @throws {DataError} If the store is unfinished or damaged.
+ * @throws {DataError} If the store, or its `embeds` where they are read, is unfinished or damaged.
  */
 export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
   checkFlags(flags);
@@ -75,15 +82,16 @@ export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
     }
     const isClip = flags.encoderArch === "clip", limit = isClip ? CLIP_LENGTH : BERT_LENGTH;
     const rule = ruleOf(dataset), longest = longestText(dataset, tokenizer, rule, limit);
-    // CLIP's maps are for the heads alone.
-    const { tacWeight = 0, hcaWeight = 0 } = flags;
-    const pooled = ["pooled"], train = tacWeight > 0 || hcaWeight > 0 ? undefined : pooled;
+    const embeds = !isClip && flags.encoder === "multi"
+      ? await openEmbeds(flags.store, store, flags.weights)
+      : undefined;
     return {
       dataset,
-      images,
+      images: embeds ? joinSources(images, embeds.images) : images,
       backbone: settings.backbone,
+      ...(embeds ? { embeds: { key: embeds.key, features: settings } } : {}),
       text: { tokenizer, bucketLengths: isClip ? [CLIP_LENGTH] : bucketsFor(longest) },
-      ...(isClip ? { fields: { train, evaluation: pooled } } : {}),
+      fields: fieldsRead(flags, embeds !== undefined),
       // A length at which no text is cut is none: BLIP-2 and CLIP may stand in one table.
       protocol: { textLength: longest < limit ? undefined : limit, features: settings.dtype },
       keepsReference: dataset.keepsReference,
@@ -93,6 +101,19 @@ export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
     store[Symbol.dispose]();
     throw error;
   }
+}
+
+/** What nobody looks at is not read. */
+function fieldsRead(
+  { encoderArch, tacWeight = 0, hcaWeight = 0 }: StoreFlags,
+  hasEmbeds: boolean,
+): FieldsRead | undefined {
+  if (encoderArch === "clip") { // its maps are for the heads alone
+    const pooled = ["pooled"];
+    return { train: tacWeight > 0 || hcaWeight > 0 ? undefined : pooled, evaluation: pooled };
+  }
+  // The multimodal copy reads the reference's tokens; TAC and the query by image alone, its embeds.
+  return hasEmbeds ? { train: tacWeight > 0 ? undefined : ["tokens"], candidates: ["embeds"] } : undefined;
 }
 
 async function openIfThere(flags: StoreFlags) {

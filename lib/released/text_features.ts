@@ -10,12 +10,13 @@ import { readSafetensors, tensorOf, writeSafetensors } from "../io/safetensors.t
 import { encodeTexts, filledBatches } from "../data/loader.ts";
 import { clipFrom } from "../models/clip_from.ts";
 import type { ClipText } from "../models/clip_text.ts";
-import { byKey, params } from "../nn/module.ts";
+import { params } from "../nn/module.ts";
 import { Program } from "../plan/compile.ts";
 import { State } from "../plan/state.ts";
 import { captionTexts, singleCaption } from "../text/captions.ts";
 import type { TextFeatures } from "../train/batch.ts";
 import type { RunContext } from "../train/session.ts";
+import { hashValues } from "./belonging.ts";
 import { openReleasedData, type StoreData, type StoreFlags } from "./data.ts";
 import { openReleasedWeights, type WeightsFlags } from "./weights.ts";
 
@@ -91,10 +92,7 @@ class FeatureTable implements TextFeatures {
 /** SHA-256 over the encoder's values, the texts, their tokens and the GPU: equal keys, equal features. */
 function keyOf(encoder: ClipText, texts: readonly string[], tokens: Uint32Array, gpu: string): string {
   const hash = createHash("sha256");
-  for (const [key, { shape, source }] of byKey(encoder, "")) {
-    const { buffer, byteOffset, byteLength } = source.data;
-    hash.update(`${key} ${shape.join("x")}\n`).update(new Uint8Array(buffer, byteOffset, byteLength));
-  }
+  hashValues(hash, encoder);
   hash.update(JSON.stringify([gpu, texts])).update(
     new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength),
   );

@@ -1,8 +1,8 @@
 /** The published checkpoint that a released experiment starts from. */
 import { ConfigError } from "../core/errors.ts";
 import { openWeights, type WeightsFile } from "../io/weights_file.ts";
-import { backboneHash } from "../vision/backbone_hash.ts";
 import type { RunContext } from "../train/session.ts";
+import { checkBackbone, checkEmbeds } from "./belonging.ts";
 import type { StoreData } from "./data.ts";
 import { below, openFirstStage } from "./first_stage.ts";
 
@@ -14,10 +14,10 @@ const PUBLISHED = {
     'RN50x4.pt: OpenAI CLIP, model "RN50x4", SHA-256 7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd',
 };
 
-/** Where the backbone's keys begin. */
-const VISION = { blip2: "visual_encoder.", clip: "visual." };
 /** Where those of one copy of the encoder begin in a run's own checkpoint. */
 const OWN = { blip2: "multimodal.", clip: "clip." };
+/** And those of BLIP-2's visual copy. */
+const OWN_VISUAL = "visual.";
 
 /** What says where the weights are. */
 export interface WeightsFlags {
@@ -32,16 +32,22 @@ export interface WeightsFlags {
  * Opens the weights that a released experiment starts from: the published checkpoint that `--weights` names, or the first
  * stage's. A run that is measured needs neither: it has its own.
  *
- * @param data The store's features must come from the same checkpoint, if its file holds the backbone too.
+ * @param data The store's features must come from the same checkpoint, if its file holds the backbone too; stored
+ * `embeds`, from the same visual copy.
  * @throws {ConfigError} If there is no such file: says which published file is meant. If the features are of another.
  * @throws {DataError} If it is damaged or of a format that is not read.
  */
 export async function openReleasedWeights(
   { checkpoint }: Pick<RunContext, "checkpoint">,
   { weights, encoderArch, store, firstStage }: WeightsFlags,
-  { backbone }: Pick<StoreData, "backbone">,
+  { backbone, embeds }: Pick<StoreData, "backbone" | "embeds">,
 ): Promise<WeightsFile & Disposable> {
-  if (checkpoint) return below(await openWeights(checkpoint), OWN[encoderArch]);
+  if (checkpoint) {
+    const file = await openWeights(checkpoint);
+    return checked(file, below(file, OWN[encoderArch]), () => {
+      if (embeds) checkEmbeds(below(file, OWN_VISUAL), embeds, store, weights);
+    });
+  }
   if (firstStage) return await openFirstStage(firstStage);
   try {
     await Deno.stat(weights);
@@ -53,13 +59,17 @@ export async function openReleasedWeights(
     });
   }
   const file = await openWeights(weights);
+  return checked(file, file, () => {
+    checkBackbone(file, encoderArch, store, backbone);
+    if (embeds) checkEmbeds(file, embeds, store, weights);
+  });
+}
+
+/** `result`; where the check throws, the file is closed. */
+function checked<T>(file: Disposable, result: T, check: () => void): T {
   try {
-    const hasVision = [...file.tensors.keys()].some((key) => key.startsWith(VISION[encoderArch]));
-    if (!hasVision || backboneHash(file, encoderArch) === backbone) return file;
-    throw new ConfigError(`${weights}: the features of ${store} come from another checkpoint`, {
-      where: `--weights, --store; the store's backbone is ${backbone.slice(0, 12)}`,
-      fix: "name the checkpoint that deno task features was given, or make a store with this one",
-    });
+    check();
+    return result;
   } catch (error) {
     file[Symbol.dispose]();
     throw error;

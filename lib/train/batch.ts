@@ -27,10 +27,18 @@ export interface ExperimentData {
   readonly keepsReference?: boolean;
   /** Features of texts that are stored, not computed: the model's batches have them beside the ids. */
   readonly textFeatures?: TextFeatures;
-  /** The fields of an image that training and evaluation read. Default: all. A map of CLIP's is 830 kB. */
-  readonly fields?: { readonly train?: readonly string[]; readonly evaluation?: readonly string[] };
+  /** The fields of an image that are read, where not all are: a map of CLIP's is 830 kB. */
+  readonly fields?: FieldsRead;
   /** What else makes a Recall number another one: FashionIQ's gallery, the precision of stored features. */
   readonly protocol?: Partial<Protocol>;
+}
+
+/** Names of an image's fields; as default all of them. */
+export interface FieldsRead {
+  readonly train?: readonly string[];
+  readonly evaluation?: readonly string[];
+  /** Of targets and of gallery images, both in training and in evaluation. Default: as those of references. */
+  readonly candidates?: readonly string[];
 }
 
 /** Stored features of texts. */
@@ -40,6 +48,9 @@ export interface TextFeatures {
   /** @param into Those of the texts, one after another: `[texts.length, D]`. @throws {ConfigError} If a text is unknown. */
   read(texts: readonly string[], into: Float32Array): void;
 }
+
+/** What an image is in a batch. */
+type Role = "reference" | "target" | "gallery";
 
 /** Values by input name. */
 export type Inputs = Record<string, TensorData>;
@@ -58,7 +69,8 @@ type BatchSources = Pick<ExperimentData, "images" | "fields" | "textFeatures">;
 /** Makes plan inputs of batches. The pictures' arrays are reused: a batch holds until the next one of its kind. */
 export class BatchReader {
   readonly #images: ImageSource;
-  readonly #fields: readonly string[];
+  readonly #references: readonly string[]; // names of fields
+  readonly #candidates: readonly string[];
   readonly #textFeatures?: TextFeatures;
   readonly #arrays = new Map<string, Float32Array<ArrayBuffer>>();
 
@@ -72,7 +84,8 @@ export class BatchReader {
       throw new ConfigError(`image field "${bytes[0]}" is u8, a model reads f32`);
     }
     this.#images = images;
-    this.#fields = fields?.[use] ?? Object.keys(images.fields);
+    this.#references = fields?.[use] ?? Object.keys(images.fields);
+    this.#candidates = fields?.candidates ?? this.#references;
     this.#textFeatures = textFeatures;
   }
 
@@ -101,9 +114,13 @@ export class BatchReader {
     return this.#read("gallery", ids);
   }
 
-  #read(prefix: string, ids: ArrayLike<number>, shift = NO_SHIFT): PlanInputs {
+  #fields(prefix: Role): readonly string[] {
+    return prefix === "reference" ? this.#references : this.#candidates;
+  }
+
+  #read(prefix: Role, ids: ArrayLike<number>, shift = NO_SHIFT): PlanInputs {
     const specs = this.#specs(prefix, ids.length), into: Record<string, Float32Array<ArrayBuffer>> = {};
-    for (const field of this.#fields) {
+    for (const field of this.#fields(prefix)) {
       into[field] = this.#array(`${prefix}.${field}`, sizeOf(specs[`${prefix}.${field}`].shape));
     }
     if (this.#images instanceof Pixels) this.#images.readPixels(ids, shift, into.pixels);
@@ -114,9 +131,9 @@ export class BatchReader {
     };
   }
 
-  #specs(prefix: string, rows: number): InputSpecs {
+  #specs(prefix: Role, rows: number): InputSpecs {
     return Object.fromEntries(
-      this.#fields.map((field) => [
+      this.#fields(prefix).map((field) => [
         `${prefix}.${field}`,
         { shape: [rows, ...this.#images.fields[field].shape] },
       ]),
@@ -158,7 +175,7 @@ const merge = (...parts: readonly PlanInputs[]): PlanInputs => ({
 /** In a trace: the fields of `prefix`. */
 export const imageBatch = (
   inputs: Record<string, Tensor>,
-  prefix: "reference" | "target" | "gallery",
+  prefix: Role,
 ): ImageBatch =>
   Object.fromEntries(
     Object.entries(inputs).flatMap(([name, tensor]) =>

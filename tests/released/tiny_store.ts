@@ -1,6 +1,7 @@
 /** Feature stores of the miniature data sets, with random features of the tiny checkpoints' sizes: no vision needed. */
 import { Random } from "../../lib/core/random.ts";
 import { sizeOf } from "../../lib/core/shape.ts";
+import type { StoreDType } from "../../lib/data/feature_layout.ts";
 import { openFeatureWriter } from "../../lib/data/feature_writer.ts";
 import { openDataset } from "../../lib/data/open.ts";
 import { sha256Hex } from "../../lib/io/atomic.ts";
@@ -28,6 +29,7 @@ export async function writeTinyStore(
   dataset: ReleasedDataset,
   encoder: "blip2" | "clip",
   weights: string,
+  dtype: StoreDType = "f32",
 ): Promise<string> {
   using file = await openWeights(weights);
   const root = `${folder}/${dataset}`, store = `${folder}/store`, fields = FIELDS[encoder];
@@ -43,7 +45,7 @@ export async function writeTinyStore(
       targetRatio: 1.25,
       convertRgbFirst: opened.convertRgbFirst ?? false,
     },
-    dtype: "f32",
+    dtype,
     fields,
   });
   await writer.missing(images);

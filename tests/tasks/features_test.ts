@@ -148,6 +148,18 @@ featuresTest(
   },
 );
 
+featuresTest("features adds embeds to a store that it makes, or to a finished one", async (cwd) => {
+  const whole = await run([...CIRR, "--out", "store", "--embeds", "--json"], cwd);
+  strictEqual(whole.code, 0, whole.stderr);
+  match(whole.stdout, /^store\/embeds: 72 images \(72 distinct\), [\d.]+ KiB; 72 computed in /m);
+  strictEqual(JSON.parse(lastLine(whole.stdout)).embeds.computed, 72);
+  const { into: before } = await contentOf(`${cwd}/store/embeds`);
+  await Deno.remove(`${cwd}/store/embeds`, { recursive: true });
+  const added = await run(["--embeds", "--weights", "blip2.pth", "--out", "store"], cwd);
+  deepStrictEqual([added.code, added.stdout.split(":")[0]], [0, "store/embeds"], added.stderr);
+  deepStrictEqual((await contentOf(`${cwd}/store/embeds`)).into, before);
+});
+
 featuresTest("a store is opened without npm packages, network, native code or subprocess", async (cwd) => {
   strictEqual((await run([...CIRR, "--out", "store"], cwd)).code, 0);
   const script = `import { openFeatureStore } from ${JSON.stringify(path("lib/data/feature_store.ts"))};
@@ -174,6 +186,10 @@ Deno.test("features says what is missing, and what it takes", async () => {
     const refusals: [args: string[], message: RegExp][] = [
       [["--data", "x"], /^--weights is missing/],
       [["--data", "x", "--weights", "y.pth", "--out", "z"], /^no CIRR in x/],
+      [
+        ["--embeds", "--encoder", "clip", "--weights", "y.pth", "--out", "z"],
+        /^--embeds: clip has no visual Q-Former/,
+      ],
       [
         ["--vision-provider", "rocm"],
         /^--vision-provider: expected auto or cpu or webgpu or cuda or coreml or dml/,

@@ -149,9 +149,13 @@ async function report(argv: readonly string[], signal: AbortSignal): Promise<voi
   const [first] = opened;
   using progress = new Progress();
   const experiment = await openExperiment(args.values.experiment || first.manifest.source);
+  const overrides = overridesOf(experiment, { data, store });
+  const config = experiment.configFrom({ ...first.manifest.config, ...overrides });
+  // A run that is measured has its own weights: the published ones may be gone.
+  const checkpoint = `${first.path}/checkpoints/${config.tableFrom}.safetensors`;
   const { dataset, images } = await experiment.functions.data(
-    contextOf(progress, signal),
-    experiment.configFrom({ ...first.manifest.config, ...overridesOf(experiment, { data, store }) }),
+    { ...contextOf(progress, signal), checkpoint },
+    config,
   );
   const runs: ReportRun[] = [];
   for (const run of opened) {

@@ -1,6 +1,6 @@
 /** Writes the two files that CIRR's server measures, and checks such files, one's own or anybody's. */
 import { note, parseCommand, printJson, runCommand } from "../lib/core/command.ts";
-import { ConfigError } from "../lib/core/errors.ts";
+import { ConfigError, DataError } from "../lib/core/errors.ts";
 import { flag, type FlagValues } from "../lib/core/flags.ts";
 import type { Dataset } from "../lib/data/triplet.ts";
 import { readDataset } from "../lib/data/open.ts";
@@ -119,7 +119,14 @@ async function annotatedData(root: string): Promise<SubmissionData> {
 }
 
 async function checkFile(file: string, data?: SubmissionData): Promise<CheckedFile> {
-  return { file, ...checkSubmission(await Deno.readTextFile(file), data) };
+  let text: string;
+  try {
+    text = await Deno.readTextFile(file);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new DataError(`${file}: no such file`, { fix: "name the files to check", cause });
+  }
+  return { file, ...checkSubmission(text, data) };
 }
 
 /** Two files must be the two metrics. */

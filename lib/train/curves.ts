@@ -56,8 +56,11 @@ function recallCurves(rows: readonly Record<string, string | number>[]): Series[
   const names = Object.keys(rows.at(-1) ?? {}).filter((name) =>
     /^(R@|recall_at|average_recall_at)\d+$/.test(name)
   );
+  // The initial weights were measured under the table's names.
+  const valueOf = (row: (typeof rows)[number], name: string) =>
+    row[name] ?? row[name.replace(/^.*_at/, "R@")];
   const numbers = rows.map((row) =>
-    Object.fromEntries(["step", ...names].map((name) => [name, Number(row[name])]))
+    Object.fromEntries(["step", ...names].map((name) => [name, Number(valueOf(row, name))]))
   );
   return seriesOf(numbers, names);
 }

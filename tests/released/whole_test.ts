@@ -12,24 +12,26 @@ const cacheDir = resolve(env("CALA_CACHE"));
 /** The backbone's packages may be missing where nothing can be installed: then stores of random features do. */
 const hasVision = await importVisionPackages({ cacheDir }).then(() => true, () => false);
 
+/** A task that needs npm packages: for pictures. */
+async function runWithNpm(name: string, args: readonly string[], cwd: string) {
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--config", path("deno.json"), path(`tasks/${name}.ts`), ...args],
+    cwd,
+    env: { NO_COLOR: "1", CALA_CACHE: cacheDir },
+  }).output();
+  return { code, stderr: new TextDecoder().decode(stderr) };
+}
+
 /** The store of a miniature data set, made by `deno task features` from its pictures. */
 async function features(world: TinyWorld, dataset: ReleasedDataset, arch: Arch): Promise<string> {
   const store = await world.store(dataset, arch); // its data set lies beside it
   if (!hasVision) return store;
   const made = `${world.folder}/made`;
-  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-A",
-      "--config",
-      path("deno.json"),
-      path("tasks/features.ts"),
-      ...["--dataset", dataset, "--data", `${store}/../${dataset}`, "--encoder", arch],
-      ...["--weights", await world.weights(arch), "--vision-provider", "cpu", "--out", made],
-    ],
-    env: { NO_COLOR: "1", CALA_CACHE: cacheDir },
-  }).output();
-  strictEqual(code, 0, new TextDecoder().decode(stderr));
+  const { code, stderr } = await runWithNpm("features", [
+    ...["--dataset", dataset, "--data", `${store}/../${dataset}`, "--encoder", arch],
+    ...["--weights", await world.weights(arch), "--vision-provider", "cpu", "--out", made],
+  ], world.folder);
+  strictEqual(code, 0, stderr);
   return made;
 }
 
@@ -162,6 +164,12 @@ for (const { dataset, arch, frame, flags = [], columns } of WHOLE) {
     const tables = await run("tables", [`runs/${name}/a`, `whole/${name}/a`, "--json"], cwd);
     strictEqual(tables.code, 0, tables.stderr);
     ok(lastOf(tables.stdout).rows.length >= 2);
+    const report = await runWithNpm("report", [`runs/${name}/a`, `whole/${name}/a`], cwd);
+    strictEqual(report.code, 0, report.stderr);
+    ok(!report.stderr.includes("stay grey"), "pictures are read from their files");
+    const page = await Deno.readTextFile(`${folder}/report.html`);
+    ok(page.includes(`${name}/a: composed`) && page.includes("data:image/webp"));
+    strictEqual(page.includes("R@10 in percent by kind"), dataset === "fashioniq"); // by category
     if (dataset !== "cirr") return;
     const submitted = await run("submit", [`runs/${name}/a`], cwd);
     strictEqual(submitted.code, 0, submitted.stderr);

@@ -39,6 +39,7 @@ Deno.test("submit writes CIRR's two files, which its check accepts; eval says wh
   strictEqual((await run("submit", ["--check", files[0]], cwd)).code, 1); // not as many as test1 has
   const none = await run("submit", ["--check", "none.json"], cwd);
   deepStrictEqual([none.code, none.stdout], [2, ""]);
+  match(none.stderr, /^none\.json: no such file$/m);
 
   const secret = await run("eval", [path, ...experiment, "--split", "test"], cwd);
   strictEqual(secret.code, 2);

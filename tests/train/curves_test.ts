@@ -35,6 +35,12 @@ Deno.test("curvesOf() draws each term as means of windows, and every R@k from th
     deepStrictEqual([matching, loss].map((d) => d.split("L").length), [197, 197]);
     strictEqual(loss.split("M").length, 2, "a skipped step in each window leaves no gap");
     strictEqual([...svg.matchAll(/<circle/g)].length, 4, "two Recalls, before and after");
+
+    // Where validations have the released columns, the initial weights have the table's: it is one curve.
+    const released = "epoch,dress_recall_at10,average_recall_at10,average_recall_at50,average_recall,step\n";
+    await Deno.writeTextFile(`${folder}/validation_metrics.csv`, `${released}9,1,30,60,45,590\n`);
+    await saveBefore(folder, { val: { composed: { "R@1": 1, "R@10": 2, "R@50": 4 } } });
+    strictEqual([...(await curvesOf(folder)).matchAll(/<circle/g)].length, 4);
   });
 });
 

@@ -28,7 +28,7 @@ export default experiment(import.meta, clipFlags("cirr", "sum"), {
 
   model: async (run, c, data) => {
     using weights = await openReleasedWeights(run, c, data);
-    const encoders = clipFrom(weights, { masksCaptionPadding: c.maskCaptionPadding });
+    const encoders = await clipFrom(weights, { masksCaptionPadding: c.maskCaptionPadding });
     const { embedDim } = encoders, tac = c.tacWeight > 0, hca = c.hcaWeight > 0;
     checkEmbedsDim(c, embedDim);
     return {

@@ -28,7 +28,7 @@ export default experiment(import.meta, combinerFlags("fashioniq"), {
 
   model: async (run, c, data) => {
     using weights = await openReleasedWeights(run, c, data);
-    const encoders = clipFrom(weights);
+    const encoders = await clipFrom(weights);
     checkEmbedsDim(c, encoders.embedDim);
     const { seed, projectionDim, hiddenDim, matchingTemperature: matchScale } = c;
     return { frame: combinerFrame(encoders, { seed, projectionDim, hiddenDim, matchScale }) };

@@ -28,7 +28,10 @@ export default experiment(import.meta, blip2Flags("folder", "sum"), {
 
   model: async (run, c, data) => {
     using weights = await openReleasedWeights(run, c, data);
-    const encoders = blip2From(weights, { train: c.encoder, masksCaptionPadding: c.maskCaptionPadding });
+    const encoders = await blip2From(weights, {
+      train: c.encoder,
+      masksCaptionPadding: c.maskCaptionPadding,
+    });
     const { embedDim } = encoders, tac = c.tacWeight > 0, hca = c.hcaWeight > 0;
     checkEmbedsDim(c, embedDim);
     return {

@@ -2,6 +2,7 @@
 import { parseCommand, printJson, runCommand } from "../lib/core/command.ts";
 import { ConfigError } from "../lib/core/errors.ts";
 import { flag, type FlagValues } from "../lib/core/flags.ts";
+import { startRead } from "../lib/io/read_ahead.ts";
 import { copyToSafetensors } from "../lib/io/safetensors.ts";
 import { writeTorchCheckpoint } from "../lib/io/torch_writer.ts";
 import { openWeights, type TensorSource, type WeightsFile } from "../lib/io/weights_file.ts";
@@ -133,7 +134,11 @@ function below(source: TensorSource, prefix: string, name: string): TensorSource
       fix: `its keys begin with ${[...prefixes].slice(0, 12).join(", ")}`,
     });
   }
-  return { tensors, read: (key) => source.read(start + key) };
+  return {
+    tensors,
+    read: (key) => source.read(start + key),
+    startRead: (key) => startRead(source, start + key),
+  };
 }
 
 /** The source's tensors, and those of the base that it lacks. */
@@ -142,12 +147,15 @@ function withBase(source: TensorSource, base: TensorSource): TensorSource {
   const isTied = tensors.has(TIED_TO) && !source.tensors.has(TIED_TO) && source.tensors.has(TIED_FROM);
   const tied = source.tensors.get(TIED_FROM);
   if (isTied && tied) tensors.set(TIED_TO, tied);
+  const from = (key: string): [TensorSource, string] =>
+    isTied && key === TIED_TO ? [source, TIED_FROM] : [source.tensors.has(key) ? source : base, key];
   return {
     tensors,
     read(key) {
-      if (isTied && key === TIED_TO) return source.read(TIED_FROM);
-      return (source.tensors.has(key) ? source : base).read(key);
+      const [file, name] = from(key);
+      return file.read(name);
     },
+    startRead: (key) => startRead(...from(key)),
   };
 }
 

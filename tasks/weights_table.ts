@@ -2,6 +2,7 @@
 import { formatBytes, formatCount, textTable } from "../lib/core/format.ts";
 import { showShape, sizeOf } from "../lib/core/shape.ts";
 import { sha256Hex } from "../lib/io/atomic.ts";
+import { readAhead } from "../lib/io/read_ahead.ts";
 import { bytesOfTensor } from "../lib/io/stored_tensor.ts";
 import type { TensorSource, WeightsFile } from "../lib/io/weights_file.ts";
 import { ClipText, RN50X4_TEXT } from "../lib/models/clip_text.ts";
@@ -13,9 +14,6 @@ export const MODELS: Readonly<Record<string, { readonly title: string; make(): o
   blip2: { title: "BLIP-2's Q-Former", make: () => new QFormer(BLIP2_CONFIG) },
   clip: { title: "the text side of CLIP RN50x4", make: () => new ClipText(RN50X4_TEXT) },
 };
-
-/** Bytes read in one go: a file of 3 GB is inspected in 0.2 GB of memory. */
-const MAX_UNFREED = 32 * 2 ** 20;
 
 /** One tensor of the file, or one that a model misses: then without dtype and hash. */
 interface Row {
@@ -52,16 +50,11 @@ export async function inspection(
 ): Promise<Inspection> {
   const known = MODELS[model], report = known && compareKeys(source.tensors, known.make());
   const used = new Set(report?.used);
-  let bytes = 0, unfreed = 0;
+  let bytes = 0;
   const rows: Row[] = [];
-  for (const [key, { shape, dtype }] of source.tensors) {
-    const data = bytesOfTensor(source.read(key)), wanted = report?.misshaped.get(key)?.model;
+  for await (const [key, tensor] of readAhead(source, source.tensors.keys())) {
+    const { shape, dtype } = tensor, data = bytesOfTensor(tensor), wanted = report?.misshaped.get(key)?.model;
     bytes += data.length;
-    unfreed += data.length;
-    if (unfreed > MAX_UNFREED) { // V8 frees what was read only between tasks of the event loop
-      await new Promise((resolve) => setTimeout(resolve));
-      unfreed = 0;
-    }
     const status = wanted ? "misshaped" : used.has(key) ? "used" : "left alone";
     rows.push({ key, shape, dtype, sha256: sha256Hex(data), ...(report ? { status, wanted } : {}) });
   }

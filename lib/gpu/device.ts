@@ -288,7 +288,8 @@ function asGpuError(error: GPUError, adapter: string): GpuError {
   if (error instanceof GPUOutOfMemoryError) {
     return new GpuError(`the GPU is out of memory: ${error.message}`, {
       where: adapter,
-      fix: "use a smaller batch; CALA_DEBUG=1 prints the memory that a plan needs",
+      fix: "train with --memory recompute, or --memory gradcache for still less; or use a smaller batch; " +
+        "CALA_DEBUG=1 prints the memory that a plan needs",
     });
   }
   return new GpuError(`the GPU refused a command: ${error.message}`, {

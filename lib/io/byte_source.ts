@@ -12,6 +12,8 @@ export interface ByteSource {
    * @throws {DataError} If they reach beyond the end.
    */
   read(at: number, length: number): Uint8Array<ArrayBuffer>;
+  /** The same by another thread, while this one does something else. Without it there is only `read`. */
+  readAsync?(at: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** Fails unless `length` bytes from `at` lie within the source. */
@@ -26,20 +28,32 @@ export function checkRange({ name, sizeBytes }: ByteSource, at: number, length: 
 }
 
 /**
- * Opens a file for reading in places. Reads are synchronous: a file has one cursor, and two reads at once would move it
- * under each other.
+ * Opens a file for reading in places.
+ *
+ * It is opened twice: a file has one cursor, and `read` may be called while another thread reads. Asynchronous reads wait
+ * for each other.
  *
  * @throws {DataError} If there is no such file.
  */
 export async function openBytes(path: string): Promise<ByteSource & Disposable> {
-  let file: Deno.FsFile;
-  try {
-    file = await Deno.open(path);
-  } catch (cause) {
-    if (cause instanceof Deno.errors.NotFound) throw new DataError(`${path}: no such file`, { cause });
-    throw cause;
-  }
+  using handles = new DisposableStack();
+  const file = handles.use(await openFile(path)), second = handles.use(await openFile(path));
   const { size, isFile } = file.statSync();
+  if (!isFile) throw new DataError(`${path}: not a file`);
+  const endsAt = (at: number) =>
+    new DataError(`${path}: ends at byte ${at}, and was ${size} bytes long when opened`);
+  let busy: Promise<unknown> | undefined;
+  const readSecond = async (at: number, length: number) => {
+    const bytes = new Uint8Array(length);
+    second.seekSync(at, Deno.SeekMode.Start); // at once: the other thread begins before this one goes on
+    for (let done = 0; done < length;) {
+      const n = await second.read(bytes.subarray(done));
+      if (n === null) throw endsAt(at + done);
+      done += n;
+    }
+    return bytes;
+  };
+  const opened = handles.move();
   const source = {
     name: path,
     sizeBytes: size,
@@ -49,16 +63,32 @@ export async function openBytes(path: string): Promise<ByteSource & Disposable> 
       file.seekSync(at, Deno.SeekMode.Start);
       for (let done = 0; done < length;) {
         const n = file.readSync(bytes.subarray(done));
-        if (n === null) {
-          throw new DataError(`${path}: ends at byte ${at + done}, and was ${size} bytes long when opened`);
-        }
+        if (n === null) throw endsAt(at + done);
         done += n;
       }
       return bytes;
     },
-    [Symbol.dispose]: () => file.close(),
+    async readAsync(at: number, length: number) {
+      checkRange(source, at, length, "what is read");
+      while (busy) await busy;
+      const reading = readSecond(at, length);
+      busy = reading.catch(() => {}); // whoever asked for it is told
+      try {
+        return await reading;
+      } finally {
+        busy = undefined;
+      }
+    },
+    [Symbol.dispose]: () => opened.dispose(),
   };
-  if (isFile) return source;
-  file.close();
-  throw new DataError(`${path}: not a file`);
+  return source;
+}
+
+async function openFile(path: string): Promise<Deno.FsFile> {
+  try {
+    return await Deno.open(path);
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound) throw new DataError(`${path}: no such file`, { cause });
+    throw cause;
+  }
 }

@@ -7,6 +7,7 @@
 import { DataError } from "../core/errors.ts";
 import type { ByteSource } from "./byte_source.ts";
 import { isJsonObject, JsonKeyError, keyPlaces } from "./json_keys.ts";
+import { readsOf } from "./read_ahead.ts";
 import {
   ARRAYS,
   isSizes,
@@ -92,12 +93,16 @@ export function parseSafetensorsFile(source: ByteSource): WeightsFile {
     format: "safetensors",
     metadata,
     tensors: new Map(entries.map(({ key, dtype, shape }) => [key, { dtype, shape }])),
-    read(key) {
+    ...readsOf(source, (key) => {
       const entry = entryOf.get(key);
       if (!entry) throw new DataError(`${source.name}: no tensor "${key}"`);
       const { dtype, shape, begin, end } = entry;
-      return tensorOfBytes(dtype, shape, source.read(dataStart + begin, end - begin));
-    },
+      return {
+        at: dataStart + begin,
+        sizeBytes: end - begin,
+        decode: (bytes) => tensorOfBytes(dtype, shape, bytes),
+      };
+    }),
   };
 }
 

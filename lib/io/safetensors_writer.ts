@@ -2,6 +2,7 @@
 import { joinBytes } from "../core/bytes.ts";
 import { ShapeError } from "../core/errors.ts";
 import { writeFileAtomic } from "./atomic.ts";
+import { readAhead } from "./read_ahead.ts";
 import {
   ARRAYS,
   bytesOfTensor,
@@ -29,7 +30,7 @@ export async function writeSafetensors(
 }
 
 /**
- * The same from tensors that are read one at a time, in this order of bytes: one is in memory at once.
+ * The same from tensors that are read one at a time, in this order of bytes: two are in memory at once.
  *
  * @throws {ShapeError} As `writeSafetensors`; no file is left behind then.
  */
@@ -41,12 +42,14 @@ export async function copyToSafetensors(
   await writeFileAtomic(path, copiedPieces(source, metadata));
 }
 
-function* copiedPieces(source: TensorSource, metadata: Record<string, string>): Generator<Uint8Array> {
+async function* copiedPieces(
+  source: TensorSource,
+  metadata: Record<string, string>,
+): AsyncGenerator<Uint8Array> {
   const { order, head } = encodedHeader([...source.tensors], metadata);
   yield head;
-  for (const [key, info] of order) {
-    const tensor = source.read(key);
-    checkTensor(key, { ...tensor, ...info } as StoredTensor); // the data against what the header says
+  for await (const [key, tensor] of readAhead(source, order.map(([key]) => key))) {
+    checkTensor(key, { ...tensor, ...source.tensors.get(key) } as StoredTensor); // the data against what the header says
     yield bytesOfTensor(tensor);
   }
 }

@@ -47,6 +47,11 @@ export interface TensorSource {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** @throws {DataError} If there is no such key, or its bytes are damaged. */
   read(key: string): StoredTensor;
+  /**
+   * The same in two steps: another thread reads the bytes, then the function that is given checks and decodes them. For
+   * `readAhead`; without it there is only `read`.
+   */
+  startRead?(key: string): Promise<() => StoredTensor>;
 }
 
 /** A file of weights. */

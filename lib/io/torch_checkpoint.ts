@@ -8,13 +8,8 @@ import { crc32 } from "node:zlib";
 import { DataError } from "../core/errors.ts";
 import type { ByteSource } from "./byte_source.ts";
 import { PickleObject, readPickle } from "./pickle.ts";
-import {
-  ARRAYS,
-  type StoredTensor,
-  type TensorInfo,
-  tensorOfBytes,
-  type WeightsFile,
-} from "./stored_tensor.ts";
+import { readsOf, type TensorPlace } from "./read_ahead.ts";
+import { ARRAYS, type TensorInfo, tensorOfBytes, type WeightsFile } from "./stored_tensor.ts";
 import { gatherStrided, isContiguous, spanOf } from "./strided.ts";
 import { TORCH_NAMES, TorchTensor } from "./torch_names.ts";
 import { readZipDirectory, type ZipEntry } from "./zip_directory.ts";
@@ -71,11 +66,11 @@ export function parseTorchCheckpoint(source: ByteSource, { at = "" }: { at?: str
     format: isScript ? "TorchScript" : "PyTorch",
     metadata: notes,
     tensors,
-    read(key) {
+    ...readsOf(source, (key) => {
       const tensor = dict.get(key), entry = entryOf.get(key);
       if (!tensor || !entry) throw new DataError(`${name}: no tensor "${key}"`);
-      return readTensor(source, tensor, entry);
-    },
+      return placeOf(source, tensor, entry);
+    }),
   };
 }
 
@@ -92,16 +87,16 @@ function rootOf(entries: ReadonlyMap<string, ZipEntry>, name: string): string {
 function readWhole(source: ByteSource, entry: ZipEntry): Uint8Array<ArrayBuffer> {
   checkStored(source, entry);
   const bytes = source.read(entry.at, entry.sizeBytes);
-  if (crc32(bytes) !== entry.crc32) {
-    throw new DataError(
-      `${source.name}: entry "${entry.name}" has another checksum than when it was written`,
-      {
-        where: `${source.name}, byte ${entry.at}`,
-        fix: "the file is damaged: download or write it again (in PyTorch without set_crc32_options(False))",
-      },
-    );
-  }
+  checkSum(source, entry, bytes);
   return bytes;
+}
+
+function checkSum({ name }: ByteSource, entry: ZipEntry, bytes: Uint8Array): void {
+  if (crc32(bytes) === entry.crc32) return;
+  throw new DataError(`${name}: entry "${entry.name}" has another checksum than when it was written`, {
+    where: `${name}, byte ${entry.at}`,
+    fix: "the file is damaged: download or write it again (in PyTorch without set_crc32_options(False))",
+  });
 }
 
 function checkStored({ name }: ByteSource, entry: ZipEntry): void {
@@ -111,14 +106,19 @@ function checkStored({ name }: ByteSource, entry: ZipEntry): void {
   });
 }
 
-function readTensor(source: ByteSource, tensor: TorchTensor, entry: ZipEntry): StoredTensor {
-  const { storage: { dtype }, shape } = tensor, width = ARRAYS[dtype].BYTES_PER_ELEMENT;
-  const span = width * spanOf(tensor);
+/** The part of a storage that a tensor reaches over, from its first element to its last. */
+function placeOf(source: ByteSource, tensor: TorchTensor, entry: ZipEntry): TensorPlace {
+  const { storage: { dtype }, shape, offset } = tensor, width = ARRAYS[dtype].BYTES_PER_ELEMENT;
+  const sizeBytes = width * spanOf(tensor), isWhole = sizeBytes === entry.sizeBytes;
   checkStored(source, entry);
-  const bytes = span === entry.sizeBytes
-    ? readWhole(source, entry)
-    : source.read(entry.at + width * tensor.offset, span); // a part of a shared storage: no checksum covers it
-  return tensorOfBytes(dtype, shape, isContiguous(tensor) ? bytes : gatherStrided(bytes, tensor, width));
+  return {
+    at: isWhole ? entry.at : entry.at + width * offset,
+    sizeBytes,
+    decode(bytes) {
+      if (isWhole) checkSum(source, entry, bytes); // no checksum covers a part of a shared storage
+      return tensorOfBytes(dtype, shape, isContiguous(tensor) ? bytes : gatherStrided(bytes, tensor, width));
+    },
+  };
 }
 
 /** The tensors among a dict's own values. */

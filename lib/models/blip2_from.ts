@@ -61,14 +61,14 @@ function crossAttentionFreq(shapes: CheckpointShapes, numLayers: number): number
  * @example Usage
  * ```ts ignore
  * using weights = await openWeights("blip2_pretrained_vitL.pth");
- * const encoders = blip2From(weights, { train: "both" });
+ * const encoders = await blip2From(weights, { train: "both" });
  * ```
  */
-export function blip2From(
+export async function blip2From(
   weights: WeightsFile,
   options: Pick<Blip2Options, "train" | "masksCaptionPadding"> = {},
-): Blip2 {
+): Promise<Blip2> {
   const blip2 = new Blip2({ ...options, config: qformerConfigOf(weights), hasRawTokens: true });
-  loadWeights(weights, MODEL, blip2.textual, blip2.multimodal, blip2.visual);
+  await loadWeights(weights, MODEL, blip2.textual, blip2.multimodal, blip2.visual);
   return blip2;
 }

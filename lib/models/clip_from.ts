@@ -31,11 +31,11 @@ export function clipTextConfigOf(file: WeightsShapes): ClipTextConfig {
  * @example Usage
  * ```ts ignore
  * using weights = await openWeights("RN50x4.pt");
- * const encoders = clipFrom(weights);
+ * const encoders = await clipFrom(weights);
  * ```
  */
-export function clipFrom(weights: WeightsFile, options: ClipOptions = {}): Clip {
+export async function clipFrom(weights: WeightsFile, options: ClipOptions = {}): Promise<Clip> {
   const text = new ClipText(clipTextConfigOf(weights));
-  loadWeights(weights, MODEL, text);
+  await loadWeights(weights, MODEL, text);
   return new Clip(text, options);
 }

@@ -2,6 +2,7 @@
 import { DataError } from "../core/errors.ts";
 import { sameShape, type Shape, showShape } from "../core/shape.ts";
 import { toFloat32 } from "../io/floats.ts";
+import { readAhead } from "../io/read_ahead.ts";
 import type { TensorInfo, WeightsFile } from "../io/weights_file.ts";
 import { byKey } from "../nn/module.ts";
 
@@ -38,20 +39,24 @@ export function compareShapes(
 }
 
 /**
- * Sets the initial values of modules from a file, widened to f32. Keys that the modules lack are left alone, as published
- * files need it; every key that they have must be there.
+ * Sets the initial values of modules from a file, widened to f32: each tensor while the next one is read. Keys that the
+ * modules lack are left alone, as published files need it; every key that they have must be there.
  *
  * @param model What errors call the model: `BLIP-2 Q-Former`.
  * @param modules Of one architecture: CaLa's three copies start from the same values, in the same memory.
  * @throws {DataError} If a key is missing or of another shape, or a tensor is damaged. Nothing is changed then.
  */
-export function loadWeights(file: WeightsFile, model: string, ...modules: readonly object[]): KeyReport[] {
+export async function loadWeights(
+  file: WeightsFile,
+  model: string,
+  ...modules: readonly object[]
+): Promise<KeyReport[]> {
   const reports = modules.map((module) => compareKeys(file.tensors, module));
   for (const report of reports) checkReport(report, file.name, model);
   const values = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const key of new Set(reports.flatMap(({ used }) => used))) {
-    values.set(key, toFloat32(file.read(key), key));
-  }
+  const used = new Set(reports.flatMap((report) => report.used));
+  const inFileOrder = [...file.tensors.keys()].filter((key) => used.has(key));
+  for await (const [key, tensor] of readAhead(file, inFileOrder)) values.set(key, toFloat32(tensor, key));
   for (const module of modules) {
     for (const [key, { source }] of byKey(module, "")) source.data = values.get(key) ?? source.data;
   }

@@ -65,13 +65,14 @@ export interface StoredEmbeds {
  * @param weights What `--weights` says, for the command that makes them.
  * @throws {ConfigError} If they are of another copy, or of other features.
  */
-export function checkEmbeds(
+export async function checkEmbeds(
   visual: WeightsFile,
   { key, features }: StoredEmbeds,
   store: string,
   weights: string,
-): void {
-  if (featureKey(embedsSettings(blip2From(visual, { train: "multi" }).visual, features)) === key) return;
+): Promise<void> {
+  const copies = await blip2From(visual, { train: "multi" });
+  if (featureKey(embedsSettings(copies.visual, features)) === key) return;
   throw new ConfigError(
     `${embedsFolder(store)}: is of another visual Q-Former, or of other features, than this run's`,
     {

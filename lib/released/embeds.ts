@@ -55,7 +55,7 @@ export async function storeEmbeds(
   using store = await openFeatureStore(folder, { encoder: "blip2" });
   const { hashes, settings, dataset, tokenizer } = store;
   checkBackbone(weights, "blip2", folder, settings.backbone);
-  const encoders = blip2From(weights, { train: "multi" });
+  const encoders = await blip2From(weights, { train: "multi" });
   using writer = await openFeatureWriter(
     embedsFolder(folder),
     embedsSettings(encoders.visual, settings),

@@ -1,5 +1,6 @@
 /** The Combiner's first stage: a run of CaLa or its baseline over CLIP, or a checkpoint of one. */
 import { ConfigError, DataError } from "../core/errors.ts";
+import { startRead } from "../io/read_ahead.ts";
 import { openWeights, type WeightsFile } from "../io/weights_file.ts";
 import { readManifest } from "../train/run.ts";
 
@@ -31,7 +32,12 @@ export function below(file: WeightsFile & Disposable, prefix: string): WeightsFi
       key.startsWith(prefix) ? [[key.slice(prefix.length), info]] : []
     ),
   );
-  return { ...file, tensors, read: (key) => file.read(prefix + key) };
+  return {
+    ...file,
+    tensors,
+    read: (key) => file.read(prefix + key),
+    startRead: (key) => startRead(file, prefix + key),
+  };
 }
 
 async function fileOf(path: string): Promise<string> {

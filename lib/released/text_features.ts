@@ -34,7 +34,7 @@ export async function openCombinerData(
 ): Promise<StoreData & { readonly textFeatures: TextFeatures }> {
   const data = await openReleasedData(flags);
   using weights = await openReleasedWeights(run, flags, data);
-  const { clip } = clipFrom(weights);
+  const { clip } = await clipFrom(weights);
   return { ...data, textFeatures: await storedTextFeatures(clip, data, run) };
 }
 

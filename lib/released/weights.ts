@@ -44,8 +44,8 @@ export async function openReleasedWeights(
 ): Promise<WeightsFile & Disposable> {
   if (checkpoint) {
     const file = await openWeights(checkpoint);
-    return checked(file, below(file, OWN[encoderArch]), () => {
-      if (embeds) checkEmbeds(below(file, OWN_VISUAL), embeds, store, weights);
+    return await checked(file, below(file, OWN[encoderArch]), async () => {
+      if (embeds) await checkEmbeds(below(file, OWN_VISUAL), embeds, store, weights);
     });
   }
   if (firstStage) return await openFirstStage(firstStage);
@@ -59,16 +59,16 @@ export async function openReleasedWeights(
     });
   }
   const file = await openWeights(weights);
-  return checked(file, file, () => {
+  return await checked(file, file, async () => {
     checkBackbone(file, encoderArch, store, backbone);
-    if (embeds) checkEmbeds(file, embeds, store, weights);
+    if (embeds) await checkEmbeds(file, embeds, store, weights);
   });
 }
 
 /** `result`; where the check throws, the file is closed. */
-function checked<T>(file: Disposable, result: T, check: () => void): T {
+async function checked<T>(file: Disposable, result: T, check: () => Promise<void>): Promise<T> {
   try {
-    check();
+    await check();
     return result;
   } catch (error) {
     file[Symbol.dispose]();

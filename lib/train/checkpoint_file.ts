@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { DataError } from "../core/errors.ts";
 import { sameShape, showShape, sizeOf } from "../core/shape.ts";
 import { type ByteSource, openBytes } from "../io/byte_source.ts";
+import { readAhead } from "../io/read_ahead.ts";
 import { parseSafetensorsFile, type StoredTensor, streamSafetensors } from "../io/safetensors.ts";
 import { bytesOfTensor, type TensorInfo, type WeightsFile } from "../io/stored_tensor.ts";
 import type { State } from "../plan/state.ts";
@@ -113,7 +114,7 @@ export async function openCheckpoint(path: string): Promise<CheckpointFile | und
   }
   try {
     const file = parseSafetensorsFile(source), hash = new ContentHash();
-    for (const key of [...file.tensors.keys()].sort()) hash.add(key, file.read(key));
+    for await (const [key, tensor] of readAhead(file, [...file.tensors.keys()].sort())) hash.add(key, tensor);
     if (file.metadata.sha256 !== hash.hex()) {
       throw new DataError(`${path}: its values have changed since they were written`, {
         where: `${path}, SHA-256 over ${file.tensors.size} tensors`,

@@ -6,6 +6,7 @@ import { formatBytes, formatCount, formatDuration } from "../../lib/core/format.
 import { sizeOf } from "../../lib/core/shape.ts";
 import { openDevice } from "../../lib/gpu/device.ts";
 import { toFloat32 } from "../../lib/io/floats.ts";
+import { readAhead } from "../../lib/io/read_ahead.ts";
 import { openWeights } from "../../lib/io/weights_file.ts";
 import type { InputSpecs } from "../../lib/plan/compile.ts";
 import { plannedBytes } from "../../lib/plan/planned.ts";
@@ -171,8 +172,8 @@ async function widenHalves(path: string): Promise<number> {
   using file = await openWeights(path);
   const keys = [...file.tensors].flatMap(([key, { dtype }]) => dtype === "F16" ? [key] : []);
   let bytes = 0;
-  const { ms } = await timed("reading and widening the checkpoint's f16 tensors", () => {
-    for (const key of keys) bytes += 2 * toFloat32(file.read(key), key).length;
+  const { ms } = await timed("reading and widening the checkpoint's f16 tensors", async () => {
+    for await (const [key, tensor] of readAhead(file, keys)) bytes += 2 * toFloat32(tensor, key).length;
   });
   return bytes / (ms * 1e6);
 }

@@ -44,8 +44,8 @@ export async function planFull({ encoder, frame: kind }: FullConfig): Promise<Fu
   const isClip = encoder === "CLIP";
   const { functions, ...experiment } = await openFull({ encoder, frame: kind });
   const encoders = isClip
-    ? clipFrom(zeroWeights(randomClip(RN50X4_SIZES, 0)))
-    : blip2From(zeroWeights(randomBlip2(BLIP2_SIZES, 0)), {
+    ? await clipFrom(zeroWeights(randomClip(RN50X4_SIZES, 0)))
+    : await blip2From(zeroWeights(randomBlip2(BLIP2_SIZES, 0)), {
       train: encoder === "BLIP-2 both" ? "both" : "multi",
     });
   const { embedDim } = encoders, map = [2560, 9, 9];

@@ -119,6 +119,15 @@ Deno.test("an uncaptured error is kept, the first one, and check() throws it", a
   throws(() => gpu.createBuffer({ label: "x", size: 4, usage: STORAGE }), (error) => error === first);
 });
 
+Deno.test("when the GPU is out of memory, the flags that need less are named", async () => {
+  using gpu = await openDevice();
+  const error = new GPUOutOfMemoryError("no room");
+  gpu.device.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error })); // as the driver would
+  const { message, fix = "" } = await firstError(gpu);
+  strictEqual(message, "the GPU is out of memory: no room");
+  ok(/--memory recompute.*--memory gradcache/.test(fix), fix);
+});
+
 Deno.test("a lost device is recorded; a disposed one is not a loss", async () => {
   using gpu = await openDevice();
   gpu.device.destroy(); // not through dispose: as if the driver had done it

@@ -1,5 +1,5 @@
 /** CaLa's encoders from published checkpoints: sizes from shapes, one memory for three copies, errors by key. */
-import { deepStrictEqual, strictEqual, throws } from "node:assert/strict";
+import { deepStrictEqual, rejects, strictEqual } from "node:assert/strict";
 import { DataError } from "../../lib/core/errors.ts";
 import { openWeights, type TensorSource, type WeightsFile } from "../../lib/io/weights_file.ts";
 import { blip2From, qformerConfigOf } from "../../lib/models/blip2_from.ts";
@@ -24,12 +24,12 @@ function fileOf(
   return { name: "x.pth", format: "PyTorch", metadata: {}, tensors, read: (key) => source.read(key) };
 }
 
-async function inFile(write: (path: string) => Promise<void>, test: (file: WeightsFile) => void) {
+async function inFile(write: (path: string) => Promise<void>, test: (file: WeightsFile) => Promise<void>) {
   const path = await Deno.makeTempFile();
   try {
     await write(path);
     using file = await openWeights(path);
-    test(file);
+    await test(file);
   } finally {
     await Deno.remove(path);
   }
@@ -44,8 +44,8 @@ Deno.test("the sizes of the published models are read from shapes alone", () => 
 });
 
 Deno.test("blip2From() reads LAVIS's file; three copies start from one memory", async () => {
-  await inFile(writeTinyBlip2, (file) => {
-    const blip2 = blip2From(file, { train: "multi" });
+  await inFile(writeTinyBlip2, async (file) => {
+    const blip2 = await blip2From(file, { train: "multi" });
     const { hiddenSize, numQueryTokens } = TINY_BLIP2;
     deepStrictEqual(blip2.multimodal.query_tokens.shape, [1, numQueryTokens, hiddenSize]);
     strictEqual(blip2.embedDim, hiddenSize);
@@ -65,8 +65,8 @@ Deno.test("blip2From() reads LAVIS's file; three copies start from one memory", 
 });
 
 Deno.test("clipFrom() reads OpenAI's file and widens its f16", async () => {
-  await inFile(writeTinyClip, (file) => {
-    const { clip, embedDim } = clipFrom(file);
+  await inFile(writeTinyClip, async (file) => {
+    const { clip, embedDim } = await clipFrom(file);
     strictEqual(embedDim, TINY_CLIP.embedDim);
     const stored = file.read("text_projection");
     strictEqual(stored.dtype, "F16");
@@ -75,7 +75,7 @@ Deno.test("clipFrom() reads OpenAI's file and widens its f16", async () => {
   });
 });
 
-Deno.test("what does not fit is named: key, both shapes, model", () => {
+Deno.test("what does not fit is named: key, both shapes, model", async () => {
   const source = randomBlip2(TINY_BLIP2, 1), layer = "Qformer.bert.encoder.layer";
   const attempt = (shapes: Record<string, readonly number[] | undefined>) => () =>
     blip2From(fileOf(source, shapes));
@@ -84,36 +84,36 @@ Deno.test("what does not fit is named: key, both shapes, model", () => {
     return true;
   };
   const model = "BLIP-2's Q-Former";
-  throws(
+  await rejects(
     attempt({ query_tokens: undefined }),
     message(`no tensor "query_tokens", ${model} has it as [1, K, D]`),
   );
-  throws(
+  await rejects(
     attempt({ query_tokens: [4, 64] }),
     message(`tensor "query_tokens" is [4, 64], ${model} has it as [1, K, D]`),
   );
-  throws(
+  await rejects(
     attempt({ [`${layer}.1.output.dense.bias`]: [63] }),
     message(`tensor "${layer}.1.output.dense.bias" is [63], ${model} has [64]`),
   );
-  throws(
+  await rejects(
     attempt({ [`${layer}.1.output_query.dense.bias`]: undefined }),
     message(`no tensor "${layer}.1.output_query.dense.bias", ${model} has it as [64]`),
   );
-  throws(
+  await rejects(
     attempt({ query_tokens: [1, 4, 96] }),
     message(`${model} is 96 wide, which is not a multiple of 64`),
   );
   const uneven = randomBlip2({ ...TINY_BLIP2, numLayers: 4 }, 1);
-  throws(
+  await rejects(
     () => blip2From(fileOf(uneven, { [`${layer}.3.crossattention.self.key.weight`]: [64, 128] })),
     message(`layers 0, 2, 3 of 4 have a cross attention; ${model} has it in every n-th`),
   );
-  throws(
+  await rejects(
     () => blip2From(fileOf(randomClip(TINY_CLIP, 1))),
     message(`no tensor "query_tokens", ${model} has it as [1, K, D]`),
   );
-  throws(
+  await rejects(
     () => clipFrom(fileOf(source)),
     message(`no tensor "token_embedding.weight", CLIP's text transformer has it as [V, W]`),
   );

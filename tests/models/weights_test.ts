@@ -1,4 +1,4 @@
-import { deepStrictEqual, strictEqual, throws } from "node:assert/strict";
+import { deepStrictEqual, rejects, strictEqual } from "node:assert/strict";
 import { DataError } from "../../lib/core/errors.ts";
 import type { StoredTensor, WeightsFile } from "../../lib/io/weights_file.ts";
 import { ClipText, RN50X4_TEXT } from "../../lib/models/clip_text.ts";
@@ -33,26 +33,26 @@ const fitting = {
   temp: half([], one),
 };
 
-Deno.test("loadWeights() widens f16, gives all copies the same memory, and leaves other keys alone", () => {
+Deno.test("loadWeights() widens f16, gives all copies the same memory, and leaves other keys alone", async () => {
   const a = model(), b = model();
-  const [report] = loadWeights(fileOf(fitting), "a toy", a, b);
+  const [report] = await loadWeights(fileOf(fitting), "a toy", a, b);
   deepStrictEqual([...report.used], ["fc.weight", "fc.bias", "norm.weight", "norm.bias"]);
   deepStrictEqual([...report.unused], ["temp"]);
   deepStrictEqual([...a.fc.weight.source.data], [1, 2]);
   params(a).forEach((param, i) => strictEqual(param.source.data, params(b)[i].source.data));
 });
 
-Deno.test("loadWeights() names the key, both shapes and the model, and changes nothing", () => {
+Deno.test("loadWeights() names the key, both shapes and the model, and changes nothing", async () => {
   const own = model();
   const attempt = (tensors: Record<string, StoredTensor>) => () => loadWeights(fileOf(tensors), "a toy", own);
-  throws(attempt({ ...fitting, "norm.bias": half([3], one, one, one) }), {
+  await rejects(attempt({ ...fitting, "norm.bias": half([3], one, one, one) }), {
     name: "DataError",
     message: 'x.pth: tensor "norm.bias" is [3], a toy has [1]',
     where: "x.pth: 3 keys fit a toy, 0 are missing, 1 misshaped",
   });
   const { "fc.bias": _, ...without } = fitting;
-  throws(attempt(without), { message: 'x.pth: no tensor "fc.bias", a toy has it as [1]' });
-  throws(
+  await rejects(attempt(without), { message: 'x.pth: no tensor "fc.bias", a toy has it as [1]' });
+  await rejects(
     attempt({ ...fitting, "norm.bias": { dtype: "I64", shape: [1], data: new BigInt64Array(1) } }),
     (error) => error instanceof DataError && /tensor "norm\.bias" is I64/.test(error.message),
   );

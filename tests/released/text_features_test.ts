@@ -32,7 +32,7 @@ Deno.test("stored features are made once; damaged ones and unknown texts are ref
   await using world = await TinyWorld.create();
   const cacheDir = `${world.folder}/cache`, store = await world.store("cirr", "clip");
   using weights = await openWeights(await world.weights("clip"));
-  const { clip } = clipFrom(weights);
+  const { clip } = await clipFrom(weights);
   const data = await openReleasedData(
     withDefaults(clipFlags("cirr", "sum"), { store }) as unknown as StoreFlags,
   );

@@ -7,7 +7,8 @@ import { openReleasedData } from "../../lib/released/data.ts";
 import { blip2Flags, clipFlags, combinerFlags } from "../../lib/released/flags.ts";
 import { releasedOptimizer } from "../../lib/released/optimizer.ts";
 import { checkEmbedsDim, openReleasedWeights } from "../../lib/released/weights.ts";
-import { runFlags } from "../../lib/train/config.ts";
+import { configDifferences, runFlags, type StoredConfig } from "../../lib/train/config.ts";
+import { openExperiment } from "../../tasks/experiments.ts";
 import { writeTinyBlip2 } from "../models/tiny_checkpoints.ts";
 import { writeTinyStore } from "./tiny_store.ts";
 
@@ -52,6 +53,15 @@ Deno.test("presets and the baseline bring values along; what is given holds", ()
   strictEqual(parse(flags, "--preset paper --learning-rate 1e-4").learningRate, 1e-4);
   const { tacWeight, hcaWeight } = parse(flags, "--baseline");
   deepStrictEqual([tacWeight, hcaWeight], [0, 0]);
+});
+
+Deno.test("replay: the README's learning rate against the paper's is named where a run would go on with the other", async () => {
+  const experiment = await openExperiment("cirr_blip2_sum");
+  const differences = (given: StoredConfig) =>
+    configDifferences(experiment.configFrom(), experiment.configFrom(given));
+  const rate = "--learning-rate is 0.000005 there, 0.00001 here";
+  deepStrictEqual(differences({ learningRate: 1e-5 }), [rate]);
+  deepStrictEqual(differences({ preset: "paper" }), ['--preset is "readme" there, "paper" here', rate]);
 });
 
 Deno.test("a choice that is another experiment's is refused with its help", () => {

@@ -8,8 +8,8 @@
  * Result  not measured: the pictures are licence-gated, and test1's targets are known to CIRR's server alone
  *
  * The second stage: a small network over stored features, of images and of texts; the latter are computed once, first.
- * It has no CaLa of its own: the text encoder comes from a first stage with it, or from one that `--baseline` trained
- * without; without `--first-stage` it is the published one.
+ * It has no CaLa of its own: the text encoder comes from a first stage with it, or without, which `--baseline` demands;
+ * without `--first-stage` it is the published one.
  */
 import {
   checkEmbedsDim,

@@ -10,11 +10,12 @@ const PREFIX = "clip.";
  * Opens the text encoder of a first stage, under OpenAI's keys.
  *
  * @param path A run's folder, of which the checkpoint is taken that its table is made from, or a checkpoint's file.
- * @throws {ConfigError} If there is no such run or file, or the run is not done.
+ * @param baseline The run must be one without CaLa.
+ * @throws {ConfigError} If there is no such run or file, or the run is not done, or it has CaLa against `baseline`.
  * @throws {DataError} If it is of another model.
  */
-export async function openFirstStage(path: string): Promise<WeightsFile & Disposable> {
-  const file = await openWeights(await fileOf(path.replace(/[/\\]+$/, "")));
+export async function openFirstStage(path: string, baseline = false): Promise<WeightsFile & Disposable> {
+  const file = await openWeights(await fileOf(path.replace(/[/\\]+$/, ""), baseline));
   const keys = [...file.tensors.keys()];
   if (keys.includes("token_embedding.weight")) return file;
   if (keys.some((key) => key.startsWith(PREFIX))) return below(file, PREFIX);
@@ -40,7 +41,7 @@ export function below(file: WeightsFile & Disposable, prefix: string): WeightsFi
   };
 }
 
-async function fileOf(path: string): Promise<string> {
+async function fileOf(path: string, baseline: boolean): Promise<string> {
   const stat = await Deno.stat(path).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
@@ -57,6 +58,13 @@ async function fileOf(path: string): Promise<string> {
       where: `${path}/run.json`,
       fix: "train it to its end, or name one of its checkpoints",
     });
+  }
+  const { tacWeight = 0, hcaWeight = 0 } = config;
+  if (baseline && (tacWeight !== 0 || hcaWeight !== 0)) {
+    throw new ConfigError(
+      `--baseline has no CaLa, but ${path} has --tac-weight ${tacWeight} and --hca-weight ${hcaWeight}`,
+      { where: "--first-stage", fix: "name a first stage that --baseline trained, or leave out --baseline" },
+    );
   }
   return `${path}/checkpoints/${config.tableFrom === "last" ? "last" : "best"}.safetensors`;
 }

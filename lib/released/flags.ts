@@ -139,6 +139,7 @@ export const combinerFlags = <D extends ReleasedDataset>(dataset: D) => ({
   ...clip(dataset),
   combiningFunction: fixed("combiner", "combining function"),
   firstStage: flag("", "run folder or checkpoint whose text encoder is taken; empty: the published one"),
+  baseline: flag(false, "without CaLa: the first stage must be a run without, or the published checkpoint"),
   batchSize: flag(1024, "triplets a step", { integer: true, min: 2 }),
   learningRate: flag(2e-5, "constant", positive),
   projectionDim: flag(2560, "width of the two projections", count),

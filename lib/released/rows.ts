@@ -82,7 +82,7 @@ export function releasedRows(dataset: Exclude<ReleasedDataset, "folder">): Metho
     name: `clip-combiner-${part}`,
     label: `CLIP, Combiner, ${PARTS[part].label}`,
     experiment: `${dataset}_clip_combiner`,
-    flags: {},
+    flags: part === "baseline" ? { baseline: true } : {},
     firstStage: `clip-sum-${part}`,
     against: PARTS[part].against.map((other) => `clip-combiner-${other}`),
   }));

@@ -26,6 +26,7 @@ export interface WeightsFlags {
   readonly store: string;
   /** The Combiner's first stage: its text encoder takes the published one's place. */
   readonly firstStage?: string;
+  readonly baseline?: boolean;
 }
 
 /**
@@ -39,7 +40,7 @@ export interface WeightsFlags {
  */
 export async function openReleasedWeights(
   { checkpoint }: Pick<RunContext, "checkpoint">,
-  { weights, encoderArch, store, firstStage }: WeightsFlags,
+  { weights, encoderArch, store, firstStage, baseline }: WeightsFlags,
   { backbone, embeds }: Pick<StoreData, "backbone" | "embeds">,
 ): Promise<WeightsFile & Disposable> {
   if (checkpoint) {
@@ -48,7 +49,7 @@ export async function openReleasedWeights(
       if (embeds) await checkEmbeds(below(file, OWN_VISUAL), embeds, store, weights);
     });
   }
-  if (firstStage) return await openFirstStage(firstStage);
+  if (firstStage) return await openFirstStage(firstStage, baseline);
   try {
     await Deno.stat(weights);
   } catch (error) {

@@ -1,5 +1,5 @@
 /** The released experiments, two steps each, on miniature data in the real formats and with tiny checkpoints. */
-import { deepStrictEqual, notDeepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, notDeepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { openWeights } from "../../lib/io/weights_file.ts";
 import { stepsOf, TinyWorld, trainedKeys } from "./train_tiny.ts";
 
@@ -49,7 +49,12 @@ Deno.test("the Combiner trains alone, over the first stage's text encoder", asyn
   await using world = await TinyWorld.create();
   const first = await world.train("cirr_clip_sum", { baseline: true });
   const small = { projectionDim: 16, hiddenDim: 32, learningRate: 2e-5 };
-  const second = await world.train("cirr_clip_combiner", { ...small, firstStage: first });
+  const second = await world.train("cirr_clip_combiner", { ...small, firstStage: first, baseline: true });
+  const cala = await world.train("cirr_clip_sum");
+  await rejects(
+    world.train("cirr_clip_combiner", { ...small, firstStage: cala, baseline: true }),
+    /^ConfigError: --baseline has no CaLa, but .* has --tac-weight 0\.45 and --hca-weight 0\.1$/,
+  );
   deepStrictEqual(modulesOf(await trainedKeys(second)), ["combiner"]);
   using published = await openWeights(await world.weights("clip"));
   using tuned = await openWeights(`${first}/checkpoints/best.safetensors`);

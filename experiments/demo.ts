@@ -4,7 +4,7 @@
  * Paper   none: the method of CaLa (SIGIR 2024) on a data set of our own
  * Run     deno task train
  * Needs   the npm packages at the first run, which renders the pictures; later Deno alone
- * Time    2 min 40 s from an existing cache, on two cores without a GPU (llvmpipe of Mesa 25.0.7)
+ * Time    2 min 7 s from an existing cache, on two cores without a GPU (llvmpipe of Mesa 25.0.7)
  * Result  R@10 58.45 on val, 50.19 on test (seed 42, 24 November 2026); the whole table: docs/results.md
  *
  * What differs from the released training: three one-layer Q-Formers of width 64 and a small trained stem instead of

@@ -37,7 +37,8 @@ Deno.test("a writer that fails after n bytes ends a run with a message and leave
     total = (await withDisk(Infinity, () => train(out))).written;
   });
   const random = new Random(1, "bytes");
-  const limits = [0, ...Array.from({ length: 3 }, () => random.nextInt(total)), total - 1];
+  // The last file written is run.json, of over 1,000 bytes. Its times make one run a few bytes shorter than another.
+  const limits = [0, ...Array.from({ length: 3 }, () => random.nextInt(total)), total - 100];
   for (const limit of limits) {
     await withFolder(async (out) => {
       const { error } = await withDisk(limit, () => train(out));

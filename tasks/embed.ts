@@ -6,6 +6,7 @@ import { writeFileAtomic } from "../lib/io/atomic.ts";
 import { npyPieces } from "../lib/io/npy.ts";
 import { writeSafetensors } from "../lib/io/safetensors_writer.ts";
 import { Progress } from "../lib/train/progress.ts";
+import { askedByName } from "../lib/train/rankings.ts";
 import type { Stored } from "../lib/train/score.ts";
 import { checkedOut, openFlags, openRun } from "./opened.ts";
 
@@ -83,14 +84,7 @@ async function embed(which: string, { split: name, kind, out, ...flags }: EmbedF
     ...await write(`${folder}/queries`, queries.get(kind) ?? {}, split.triplets.length, { ...about, kind }),
   ];
   await writeFileAtomic(`${folder}/gallery.names.json`, JSON.stringify(images.map(nameOf)) + "\n");
-  const asked = split.triplets.map(({ reference, target, targets, captions, category, pairId }) => ({
-    ...(pairId === undefined ? {} : { pairId }),
-    reference: nameOf(reference),
-    target: target === null ? null : nameOf(target),
-    ...(targets ? { targets: targets.map(nameOf) } : {}),
-    captions,
-    ...(category === undefined ? {} : { category }),
-  }));
+  const asked = split.triplets.map((triplet) => askedByName(dataset, triplet));
   await writeFileAtomic(`${folder}/queries.json`, JSON.stringify(asked) + "\n");
   return { folder, written };
 }

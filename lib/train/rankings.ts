@@ -92,24 +92,25 @@ export async function saveRankings(
       yield JSON.stringify(head) + "\n";
       for (const [q, triplet] of split.triplets.entries()) {
         const answers = [...rankings].map(([kind, ranking]) => [kind, answer(ranking, q)]);
-        yield JSON.stringify({ ...asked(dataset, triplet, q), ...Object.fromEntries(answers) }) + "\n";
+        const rule = triplet.rule === undefined ? {} : { rule: triplet.rule };
+        const asked = { query: q, ...askedByName(dataset, triplet), ...rule };
+        yield JSON.stringify({ ...asked, ...Object.fromEntries(answers) }) + "\n";
       }
     })(),
   );
 }
 
-function asked({ images }: Dataset, triplet: Triplet, query: number) {
-  const { reference, target, targets, captions, pairId, category, rule } = triplet;
+/** What a query asks, its images by name. What it does not have is left out. */
+export function askedByName({ images }: Dataset, triplet: Triplet) {
+  const { reference, target, targets, captions, pairId, category } = triplet;
   const nameOf = (image: number) => images[image].name;
   return {
-    query,
     ...(pairId === undefined ? {} : { pairId }),
     reference: nameOf(reference),
     target: target === null ? null : nameOf(target),
     ...(targets ? { targets: targets.map(nameOf) } : {}),
     captions,
     ...(category === undefined ? {} : { category }),
-    ...(rule === undefined ? {} : { rule }),
   };
 }
 

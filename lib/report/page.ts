@@ -12,7 +12,7 @@ import type { Thumbnails } from "./thumbnails.ts";
 
 /** A run, as its report shows it. */
 export interface ReportRun {
-  /** Short: `demo/6120f057`. */
+  /** Short: `demo/ffb0c6e1`. */
   readonly name: string;
   /** What its configuration was, as flags and values. */
   readonly config: Readonly<Record<string, string | number | boolean>>;

@@ -3,6 +3,7 @@
 //             loss = sum_r (m[r] - x[r,label[r]] + ln s[r]) / R
 //   gradient  dx[r,c] = (exp(x[r,c] - m[r]) / s[r] - (c == label[r])) * dy / R
 // m and s are kept apart: ln s + m would round away digits of s where the logits are large.
+// `both*` makes dx with m and s, while the row is at hand: where dy is there before the loss is.
 // Grid: `*Rows` one invocation a row, without barriers: short rows; `*Row` one workgroup a row; `meanLoss` one workgroup.
 // Without labels (hasLabels 0) row r's label is r, and `labels` is not read.
 // @prelude reduce grid
@@ -26,29 +27,29 @@ fn writeStats(r: u32, m: f32, s: f32) {
   stats[sizes.R + r] = s;
   stats[2u * sizes.R + r] = m - x[r * sizes.C + labelOf(r)] + log(s);
 }
-fn gradient(r: u32, c: u32, label: u32, scale: f32) -> f32 {
-  let p = exp(x[r * sizes.C + c] - statsIn[r]) / statsIn[sizes.R + r];
-  return (p - f32(c == label)) * scale;
+// Maximum and sum of a row.
+struct Row { m: f32, s: f32 }
+fn gradient(i: u32, row: Row, isLabel: bool, scale: f32) -> f32 {
+  return (exp(x[i] - row.m) / row.s - f32(isLabel)) * scale;
 }
 
-@compute @workgroup_size(WG)
-fn forwardRows(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
-               @builtin(local_invocation_index) t: u32) {
-  let r = flatGroup(g, n) * WG + t;
-  if (r >= sizes.R) { return; }
+// By one invocation.
+fn sumInOrder(r: u32) -> Row {
   let base = r * sizes.C;
   var m = LOWEST;
   for (var c = 0u; c < sizes.C; c++) { m = max(m, x[base + c]); }
   var s = 0.0;
   for (var c = 0u; c < sizes.C; c++) { s += exp(x[base + c] - m); }
   writeStats(r, m, s);
+  return Row(m, s);
 }
-
-@compute @workgroup_size(WG)
-fn forwardRow(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
-              @builtin(local_invocation_index) t: u32) {
-  let r = flatGroup(g, n);
-  if (r >= sizes.R) { return; } // the whole group leaves: barriers stay uniform
+fn gradientInOrder(r: u32, row: Row) {
+  let label = labelOf(r);
+  let scale = dy[0] / f32(sizes.R);
+  for (var c = 0u; c < sizes.C; c++) { dx[r * sizes.C + c] = gradient(r * sizes.C + c, row, c == label, scale); }
+}
+// By a workgroup.
+fn sumTogether(r: u32, t: u32) -> Row {
   let base = r * sizes.C;
   var m = LOWEST;
   for (var c = t; c < sizes.C; c += WG) { m = max(m, x[base + c]); }
@@ -57,6 +58,44 @@ fn forwardRow(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u
   for (var c = t; c < sizes.C; c += WG) { s += exp(x[base + c] - m); }
   s = sumWorkgroup(s, t);
   if (t == 0u) { writeStats(r, m, s); }
+  return Row(m, s);
+}
+fn gradientTogether(r: u32, row: Row, t: u32) {
+  let label = labelOf(r);
+  let scale = dy[0] / f32(sizes.R);
+  for (var c = t; c < sizes.C; c += WG) { dx[r * sizes.C + c] = gradient(r * sizes.C + c, row, c == label, scale); }
+}
+
+@compute @workgroup_size(WG)
+fn forwardRows(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
+               @builtin(local_invocation_index) t: u32) {
+  let r = flatGroup(g, n) * WG + t;
+  if (r >= sizes.R) { return; }
+  _ = sumInOrder(r);
+}
+
+@compute @workgroup_size(WG)
+fn forwardRow(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
+              @builtin(local_invocation_index) t: u32) {
+  let r = flatGroup(g, n);
+  if (r >= sizes.R) { return; } // the whole group leaves: barriers stay uniform
+  _ = sumTogether(r, t);
+}
+
+@compute @workgroup_size(WG)
+fn bothRows(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
+            @builtin(local_invocation_index) t: u32) {
+  let r = flatGroup(g, n) * WG + t;
+  if (r >= sizes.R) { return; }
+  gradientInOrder(r, sumInOrder(r));
+}
+
+@compute @workgroup_size(WG)
+fn bothRow(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3u,
+           @builtin(local_invocation_index) t: u32) {
+  let r = flatGroup(g, n);
+  if (r >= sizes.R) { return; }
+  gradientTogether(r, sumTogether(r, t), t);
 }
 
 @compute @workgroup_size(WG)
@@ -73,9 +112,7 @@ fn gradientRows(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec
                 @builtin(local_invocation_index) t: u32) {
   let r = flatGroup(g, n) * WG + t;
   if (r >= sizes.R) { return; }
-  let label = labelOf(r);
-  let scale = dy[0] / f32(sizes.R);
-  for (var c = 0u; c < sizes.C; c++) { dx[r * sizes.C + c] = gradient(r, c, label, scale); }
+  gradientInOrder(r, Row(statsIn[r], statsIn[sizes.R + r]));
 }
 
 @compute @workgroup_size(WG)
@@ -83,7 +120,5 @@ fn gradientRow(@builtin(workgroup_id) g: vec3u, @builtin(num_workgroups) n: vec3
                @builtin(local_invocation_index) t: u32) {
   let r = flatGroup(g, n);
   if (r >= sizes.R) { return; }
-  let label = labelOf(r);
-  let scale = dy[0] / f32(sizes.R);
-  for (var c = t; c < sizes.C; c += WG) { dx[r * sizes.C + c] = gradient(r, c, label, scale); }
+  gradientTogether(r, Row(statsIn[r], statsIn[sizes.R + r]), t);
 }

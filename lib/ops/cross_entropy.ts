@@ -1,12 +1,36 @@
 /** Cross entropy of rows of logits: the contrastive losses. */
 import { ShapeError } from "../core/errors.ts";
 import { sameShape, showShape, sizeOf } from "../core/shape.ts";
-import { apply, defineOp, type Dispatch, type Kernel } from "../tensor/op.ts";
+import { apply, defineOp, type Dispatch, type Kernel, type Target } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import wgsl from "../../kernels/cross_entropy.wgsl" with { type: "text" };
 import { isShortRow, overRows } from "./rows.ts";
 
 const kernel: Kernel = { file: "kernels/cross_entropy.wgsl", wgsl };
+
+const sizesOf = (x: Tensor, labels: Tensor | undefined) => {
+  const [R, C] = x.shape;
+  return { R, C, hasLabels: labels ? 1 : 0 };
+};
+/** A launch over the rows of the logits, by the entries of that name. */
+const overLogits = (
+  name: string,
+  x: Tensor,
+  labels: Tensor | undefined,
+  others: Dispatch["bind"],
+  target: Target,
+): Dispatch => {
+  const sizes = sizesOf(x, labels), { R, C } = sizes;
+  const bind = { x, labels: labels ?? x, ...others };
+  return { kernel, sizes, ...overRows(name, R, isShortRow(C, target)), bind };
+};
+const meanLoss = (x: Tensor, labels: Tensor | undefined, statsIn: Tensor, loss: Tensor): Dispatch => ({
+  kernel,
+  sizes: sizesOf(x, labels),
+  entry: "meanLoss",
+  grid: [1, 1, 1],
+  bind: { statsIn, loss },
+});
 
 /** Outputs: the mean loss `[]`, and of each row maximum, sum and loss `[3, R]`. */
 export const crossEntropyOp = defineOp({
@@ -25,14 +49,7 @@ export const crossEntropyOp = defineOp({
     return [{ shape: [], dtype: "f32" }, { shape: [3, R], dtype: "f32" }];
   },
   dispatch: ([x, labels], [loss, stats], _, target) => {
-    const [R, C] = x.shape, sizes = { R, C, hasLabels: labels ? 1 : 0 };
-    const rows: Dispatch = {
-      kernel,
-      sizes,
-      ...overRows("forward", R, isShortRow(C, target)),
-      bind: { x, labels: labels ?? x, stats },
-    };
-    return [rows, { kernel, sizes, entry: "meanLoss", grid: [1, 1, 1], bind: { statsIn: stats, loss } }];
+    return [overLogits("forward", x, labels, { stats }, target), meanLoss(x, labels, stats, loss)];
   },
   backward: ({ inputs: [x, labels], outputs: [, stats], dy }) => [
     apply(crossEntropyGradOp, labels ? [x, stats, dy, labels] : [x, stats, dy]),
@@ -46,15 +63,23 @@ export const crossEntropyGradOp = defineOp({
   name: "crossEntropyGrad",
   outputs: ([x]) => [x],
   dispatch: ([x, statsIn, dy, labels], [dx], _, target) => {
-    const [R, C] = x.shape, sizes = { R, C, hasLabels: labels ? 1 : 0 };
-    return [{
-      kernel,
-      sizes,
-      ...overRows("gradient", R, isShortRow(C, target)),
-      bind: { x, labels: labels ?? x, statsIn, dy, dx },
-    }];
+    return [overLogits("gradient", x, labels, { statsIn, dy, dx }, target)];
   },
   cost: ([x]) => ({ flops: 5 * sizeOf(x.shape), bytes: 8 * sizeOf(x.shape) }),
+});
+
+/**
+ * Loss and gradient of one reading of the logits: what the plan makes of the two ops above. Inputs x, dy, labels?.
+ * Outputs: dx, and those of the loss.
+ */
+export const crossEntropyAndGradOp = defineOp({
+  name: "crossEntropyAndGrad",
+  outputs: ([x, , ...labels]) => [x, ...crossEntropyOp.outputs([x, ...labels], undefined)],
+  dispatch: ([x, dy, labels], [dx, loss, stats], _, target) => [
+    overLogits("both", x, labels, { stats, dy, dx }, target),
+    meanLoss(x, labels, stats, loss),
+  ],
+  cost: ([x]) => ({ flops: 8 * sizeOf(x.shape), bytes: 8 * sizeOf(x.shape) }),
 });
 
 /**

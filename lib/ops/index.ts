@@ -1,6 +1,6 @@
 /** The table of all ops. Each has a row in `tests/ops_table.ts`: forward, gradient, same bits twice, sentinels. */
 import { attentionGradOp, attentionOp } from "./attention.ts";
-import { crossEntropyGradOp, crossEntropyOp } from "./cross_entropy.ts";
+import { crossEntropyAndGradOp, crossEntropyGradOp, crossEntropyOp } from "./cross_entropy.ts";
 import { dropoutOp, randomNormalOp } from "./dropout.ts";
 import {
   addNOp,
@@ -101,6 +101,7 @@ export const ops = {
   l2NormalizeGrad: l2NormalizeGradOp,
   crossEntropy: crossEntropyOp,
   crossEntropyGrad: crossEntropyGradOp,
+  crossEntropyAndGrad: crossEntropyAndGradOp,
   dropout: dropoutOp,
   randomNormal: randomNormalOp,
 };

@@ -5,6 +5,7 @@ import { anyDevice, type Cost, type Dispatch, type Node, storageOf, type Target 
 import { type Effect, reachable, type Trace } from "../tensor/trace.ts";
 import type { Param, Tensor, TensorData } from "../tensor/tensor.ts";
 import { foldIntoProducts } from "./fuse.ts";
+import { mergeCrossEntropies } from "./fuse_cross_entropy.ts";
 import { fuseElementwise } from "./fuse_elementwise.ts";
 import { mergeLayerNormGrads } from "./fuse_layer_norm.ts";
 import { planMemory } from "./memory.ts";
@@ -60,7 +61,7 @@ export interface LowerOptions {
 
 /** Fewer nodes that give the same bits. */
 const fuse = (nodes: readonly Node[], kept: readonly Tensor[]): readonly Node[] =>
-  mergeLayerNormGrads(fuseElementwise(foldIntoProducts(nodes, kept), kept));
+  mergeLayerNormGrads(fuseElementwise(foldIntoProducts(mergeCrossEntropies(nodes), kept), kept));
 
 /**
  * Orders the nodes, finds lifetimes and places.

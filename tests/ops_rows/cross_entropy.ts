@@ -1,5 +1,5 @@
 /** Rows of `lib/ops/cross_entropy.ts`. */
-import { crossEntropy, crossEntropyGradOp } from "../../lib/ops/cross_entropy.ts";
+import { crossEntropy, crossEntropyAndGradOp, crossEntropyGradOp } from "../../lib/ops/cross_entropy.ts";
 import { apply } from "../../lib/tensor/op.ts";
 import { type Fill, type Input, mapRows, type Row, row, type Values } from "../ops_harness.ts";
 
@@ -21,7 +21,7 @@ const labelled = (
   fill: Fill,
 ): Input[] => [{ shape: [R, C], fill }, { shape: [R], below: C }];
 
-export const crossEntropyRows: { crossEntropy: Row; crossEntropyGrad: Row } = {
+export const crossEntropyRows: { crossEntropy: Row; crossEntropyGrad: Row; crossEntropyAndGrad: Row } = {
   crossEntropy: row({
     op: ([logits, labels]) => crossEntropy(logits, labels),
     reference: (inputs) => [mean(rowLosses(inputs))],
@@ -48,7 +48,24 @@ export const crossEntropyRows: { crossEntropy: Row; crossEntropyGrad: Row } = {
       return [inputs, [...inputs, { shape: [R], below: C }]];
     }).map((inputs) => ({ inputs, options: undefined })),
   }),
+  crossEntropyAndGrad: row({
+    op: (inputs) => apply(crossEntropyAndGradOp, inputs), // only dx; tests/plan compares the loss
+    reference: ([x, dy, labels]) => gradient([x, statsOf(x), dy, labels], -1),
+    magnitude: ([x, dy, labels]) => gradient([x, statsOf(x), dy, labels], 1).map(Math.abs),
+    forward: 16, // as above
+    cases: [[1, 1], [3, 7], [70, 256], [2, 257], [2, 1025], [65_537, 3]].flatMap(([R, C]) => {
+      const inputs: Input[] = [{ shape: [R, C], fill: "normal" }, []];
+      return [...(R <= C ? [inputs] : []), [...inputs, { shape: [R], below: C }]];
+    }).map((inputs) => ({ inputs, options: undefined })),
+  }),
 };
+
+/** What the gradient reads of each row, maximum and sum: `[2, R]`. */
+function statsOf(x: Values): Values {
+  const max = mapRows(x, (row) => [row.reduce((a, b) => Math.max(a, b))]);
+  const sum = mapRows(x, (row, r) => [row.reduce((s, v) => s + Math.exp(v - max[r]), 0)]);
+  return { shape: [2, x.shape[0]], data: Float64Array.from([...max, ...sum]) };
+}
 
 /** `(exp(x - m) / s + sign onehot) dy / R`. */
 function gradient([x, stats, dy, labels]: readonly Values[], sign: number): Float64Array {

@@ -24,7 +24,7 @@ import {
 } from "../mod.ts";
 
 export default experiment(import.meta, clipFlags("cirr", "sum"), {
-  data: (_, c) => openReleasedData(c),
+  data: (run, c) => openReleasedData(run, c),
 
   model: async (run, c, data) => {
     using weights = await openReleasedWeights(run, c, data);

@@ -25,7 +25,7 @@ import {
 } from "../mod.ts";
 
 export default experiment(import.meta, blip2Flags("fashioniq", "sum"), {
-  data: (_, c) => openReleasedData(c),
+  data: (run, c) => openReleasedData(run, c),
 
   model: async (run, c, data) => {
     using weights = await openReleasedWeights(run, c, data);

@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { ConfigError, isUserError } from "../lib/core/errors.ts";
+import { flag, valueOf } from "../lib/core/flags.ts";
 import { nearestName } from "../lib/core/format.ts";
 import { Experiment } from "../lib/train/experiment.ts";
 
@@ -12,6 +13,36 @@ export const experimentNames = (): string[] =>
   [...Deno.readDirSync(fileURLToPath(folder))].flatMap(({ name }) =>
     name.endsWith(".ts") ? [name.slice(0, -3)] : []
   ).sort();
+
+/**
+ * The name of the experiment that the released flags choose: `--dataset`, `--encoder-arch`, and `--cir-frame` or
+ * `--combining-function`. Without `--dataset`, the demo.
+ *
+ * @example Usage
+ * ```ts
+ * const name = experimentOf(["--dataset", "folder", "--encoder-arch", "clip", "--data", "shoes"]);
+ * if (name !== "folder_clip_sum") throw new Error(name);
+ * ```
+ */
+export function experimentOf(argv: readonly string[]): string {
+  if (!argv.some((flag) => /^--dataset(=|$)/.test(flag))) return "demo";
+  const [dataset, combining, frame] = (["dataset", "combiningFunction", "cirFrame"] as const)
+    .map((name) => valueOf(name, chosen[name], argv));
+  const isCombiner = combining === "combiner";
+  const arch = valueOf(
+    "encoderArch",
+    { ...chosen.encoderArch, default: isCombiner ? "clip" : "blip2" },
+    argv,
+  );
+  return `${dataset}_${arch}_${isCombiner ? combining : frame}`;
+}
+
+const chosen = {
+  dataset: flag("cirr", "data set", { choices: ["cirr", "fashioniq", "folder"] }),
+  encoderArch: flag("blip2", "architecture", { choices: ["blip2", "clip"] }),
+  cirFrame: flag("sum", "frame", { choices: ["sum", "artemis"] }),
+  combiningFunction: flag("sum", "the second stage", { choices: ["sum", "combiner"] }),
+};
 
 /**
  * Opens an experiment.

@@ -1,5 +1,6 @@
 /** Runs the frozen vision backbone once over the images of a data set, and stores what training reads instead of images. */
 import { note, parseCommand, printJson, runCommand } from "../lib/core/command.ts";
+import { env } from "../lib/core/env.ts";
 import { ConfigError } from "../lib/core/errors.ts";
 import { flag, type FlagValues } from "../lib/core/flags.ts";
 import { formatBytes, formatCount, formatDuration } from "../lib/core/format.ts";
@@ -10,6 +11,7 @@ import type { Dataset } from "../lib/data/triplet.ts";
 import { openWeights, type WeightsFile } from "../lib/io/weights_file.ts";
 import { embedsFolder } from "../lib/released/belonging.ts";
 import { EMBEDDING, storeEmbeds } from "../lib/released/embeds.ts";
+import { storeInCache } from "../lib/released/store.ts";
 import { CLIP_CONTEXT_LENGTH, clipBpe } from "../lib/text/clip_bpe.ts";
 import { wordPiece } from "../lib/text/wordpiece.ts";
 import { Progress } from "../lib/train/progress.ts";
@@ -23,19 +25,23 @@ const spec = {
 set and the token ids of its texts in a folder: what train and eval read instead of images (--store).
 Ctrl-C, a crash or a full disk lose nothing: the same command goes on. On a finished store it compares images and
 checksums, and computes only what is new, changed or damaged.
-With --embeds it then computes, on the GPU, what the frozen visual Q-Former of --encoder multi makes of them; without
+Without --out it lies in the cache, where deno task train --data DIR finds it. With --embeds it then computes, on the GPU, what the frozen visual Q-Former of --encoder multi makes of them; without
 --data it adds that to a finished store.`,
   flags: {
     dataset: flag("cirr", "what is in --data", { choices: DATASET_KINDS }),
     data: flag("", "folder of the data set, or the folder that this is in (needed, unless --embeds)"),
     encoder: flag("blip2", "blip2: the ViT of LAVIS's BLIP-2; clip: CLIP's ResNet", {
       choices: ["blip2", "clip"],
+      also: ["encoder-arch"],
     }),
     weights: flag(
       "",
       "checkpoint: blip2_pretrained_vitL.pth, RN50x4.pt, or one of these as safetensors (needed)",
     ),
-    out: flag("", "folder of the store (needed)"),
+    out: flag(
+      "",
+      "folder of the store; empty: the one in the cache that belongs to --data (needed without --data)",
+    ),
     storeDtype: flag("f16", "f16 takes half the space; docs/numerics.md says what it changes", {
       choices: ["f16", "f32"],
     }),
@@ -80,13 +86,14 @@ const BERT_POSITIONS = "Qformer.bert.embeddings.position_embeddings.weight"; // 
 async function features(argv: readonly string[], signal: AbortSignal): Promise<void> {
   const args = parseCommand(spec, argv);
   if (!args) return;
-  const { values: flags } = args;
+  const { values } = args;
   for (const name of ["data", "weights", "out"] as const) {
-    const isNeeded = name !== "data" || !flags.embeds;
-    if (isNeeded && !flags[name]) {
+    const isNeeded = { data: !values.embeds, weights: true, out: !values.data }[name];
+    if (isNeeded && !values[name]) {
       throw new ConfigError(`--${name} is missing`, { fix: spec.flags[name].help });
     }
   }
+  const flags = { ...values, out: values.out || await storeInCache(env("CALA_CACHE"), values) };
   if (flags.embeds && flags.encoder !== "blip2") {
     throw new ConfigError(`--embeds: ${flags.encoder} has no visual Q-Former`, { fix: "leave out --embeds" });
   }

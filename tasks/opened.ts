@@ -1,6 +1,7 @@
 /** What the commands share that open a run: flags for which weights and which data, and the opening. */
 import { ConfigError } from "../lib/core/errors.ts";
-import { flag, type FlagValues, parseValue } from "../lib/core/flags.ts";
+import { flag, type FlagSpec, type FlagSpecs, type FlagValues, parseValue } from "../lib/core/flags.ts";
+import { DATASET_KINDS } from "../lib/data/open.ts";
 import { configDifferences, type StoredConfig } from "../lib/train/config.ts";
 import type { Experiment } from "../lib/train/experiment.ts";
 import { OpenedRun, type OpenRunOptions } from "../lib/train/opened_run.ts";
@@ -47,20 +48,35 @@ export const openFlags = {
   checkpoint: flag("run", "which weights; run: those that the run's own table is made from", {
     choices: ["run", "last", "best"],
   }),
-  dataset: flag("", "another data set than the run's, as the experiment's flag --dataset names it"),
-  data: flag("", "the data's folder, in place of the experiment's --data"),
-  store: flag("", "the feature store, in place of the experiment's --store"),
+  dataset: flag(
+    "",
+    "another kind of data set than the run's: cirr, fashioniq or folder; with --data or --store",
+  ),
+  data: flag("", "the data set's folder, in place of the run's data"),
+  store: flag("", "the feature store, in place of the run's data"),
   weights: flag("", "the published checkpoint, in place of the experiment's --weights"),
   experiment: flag("", "file of the experiment, where it is not where the run found it"),
   ...modelFlags,
 };
 
+/** A folder and a store name the same data: the one that is given takes the place of the run's other one. */
+const INSTEAD: Readonly<Record<string, string>> = { data: "store", store: "data" };
+
+/** An experiment of one data set trains on that alone; measured it may be on any. */
+const specOf = (flags: FlagSpecs, name: string): FlagSpec =>
+  name === "dataset" && flags[name].choices ? { ...flags[name], choices: DATASET_KINDS } : flags[name];
+
 /** Values in place of those of the run's configuration; empty ones are none. */
 export const overridesOf = ({ flags }: Experiment, values: Readonly<Record<string, string>>): StoredConfig =>
   Object.fromEntries(
-    Object.entries(values).filter(([, value]) => value !== "").map((
-      [name, value],
-    ) => [name, Object.hasOwn(flags, name) ? parseValue(name, flags[name], value) : value]),
+    Object.entries(values).filter(([, value]) => value !== "").flatMap(([name, value]) => {
+      const other = INSTEAD[name] ?? "";
+      const replaced = Object.hasOwn(flags, other) && !values[other] ? [[other, flags[other].default]] : [];
+      return [...replaced, [
+        name,
+        Object.hasOwn(flags, name) ? parseValue(name, specOf(flags, name), value) : value,
+      ]];
+    }),
   );
 
 /** A run's folder as it is named on a command line. */

@@ -30,7 +30,7 @@ group). The reference is left out of both. With --check it only checks: deno tas
     submissionName: flag("", "NAME in the files' names; default: the experiment's and the run's"),
     out: flag("", "folder of the files; default: the run's folder submission/"),
     ...openFlags,
-    data: flag("", "CIRR's folder: with --check, to compare ids and names with its annotations"),
+    data: flag("", `${openFlags.data.help}; with --check, to compare ids and names with its annotations`),
     json: flag(false, "last line of stdout: the files and what is wrong with them as one JSON object"),
   },
   positionals: { usage: "RUN | --check FILE [FILE]", min: 1, max: 2 },

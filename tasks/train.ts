@@ -1,10 +1,11 @@
 /** Trains an experiment; without an argument, the demo. */
 import { runCommand } from "../lib/core/command.ts";
-import { experimentNames, openExperiment } from "./experiments.ts";
+import { experimentNames, experimentOf, openExperiment } from "./experiments.ts";
 
 const help = `deno task train [EXPERIMENT] [--flags]
 
-Trains an experiment, by its name or its file; without one, the demo. At the end it prints the Recall table and where
+Trains an experiment, by its name or its file, or as the released flags choose one: --dataset cirr|fashioniq|folder,
+--encoder-arch blip2|clip, --cir-frame sum|artemis, --combining-function combiner. Without any of these, the demo. At the end it prints the Recall table and where
 the run folder is. The same command goes on with a run that was interrupted. Ctrl-C saves.
 "deno task train EXPERIMENT --help" lists an experiment's flags.
 
@@ -16,7 +17,7 @@ if (import.meta.main) {
     if (!hasName && argv.some((flag) => flag === "--help" || flag === "-h")) {
       console.log(`${help}\n${experimentNames().map((name) => `  ${name}`).join("\n")}\n`);
     }
-    const found = await openExperiment(hasName ? argv[0] : "demo");
+    const found = await openExperiment(hasName ? argv[0] : experimentOf(argv));
     await found.train(hasName ? argv.slice(1) : argv, interrupted);
   }, { savesOnInterrupt: true });
 }

@@ -57,6 +57,8 @@ export interface OpenOptions {
   readonly skipMissing?: boolean;
   /** Do not look for the images' files at all: for work on names and captions. */
   readonly annotationsOnly?: boolean;
+  /** With `annotationsOnly`: images to leave out, as `skipMissing` left them out of a data set with this hash. */
+  readonly leaveOut?: readonly string[];
   readonly onProgress?: OnProgress;
 }
 
@@ -116,7 +118,7 @@ export function imageNames({ splits }: NamedDataset): string[] {
  * @throws {DataError} If a target is not in its gallery, an image has no file (without `skipMissing`), or nothing is left.
  */
 export async function toDataset(named: NamedDataset, options: OpenOptions = {}): Promise<Dataset> {
-  const { skipMissing = false, annotationsOnly = false, onProgress } = options;
+  const { skipMissing = false, annotationsOnly = false, leaveOut = [], onProgress } = options;
   for (const error of galleryErrors(named)) throw error;
   const all = imageNames(named);
   if (all.length === 0) {
@@ -124,13 +126,15 @@ export async function toDataset(named: NamedDataset, options: OpenOptions = {}):
       fix: "name the folder of a whole data set",
     });
   }
-  const missing = annotationsOnly ? new Set<string>() : await missingFiles(all, named.pathOf, onProgress);
+  const missing = new Set(
+    annotationsOnly ? leaveOut : await missingFiles(all, named.pathOf, onProgress),
+  );
   if (skipMissing && !annotationsOnly) {
     const there = all.filter((image) => !missing.has(image));
     const checks = await checkFiles(there.map(named.pathOf), { onProgress });
     for (const [i, { problem }] of checks.entries()) if (problem) missing.add(there[i]);
   }
-  if (missing.size > 0 && (!skipMissing || missing.size === all.length)) {
+  if (!annotationsOnly && missing.size > 0 && (!skipMissing || missing.size === all.length)) {
     throw missingError(named, all, missing);
   }
 

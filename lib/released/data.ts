@@ -6,9 +6,11 @@ import type { Dataset } from "../data/triplet.ts";
 import { fashionIqEvalCaption, fashionIqTrainCaption, singleCaption } from "../text/captions.ts";
 import type { Tokenizer } from "../text/wordpiece.ts";
 import type { ExperimentData, FieldsRead } from "../train/batch.ts";
+import type { RunContext } from "../train/session.ts";
 import type { StoredEmbeds } from "./belonging.ts";
 import { openEmbeds } from "./embeds.ts";
 import type { ReleasedDataset } from "./flags.ts";
+import { checkAnnotations, featuresCommand, storeInCache, transformName } from "./store.ts";
 
 /** What the data are read by. */
 export interface StoreFlags {
@@ -16,6 +18,9 @@ export interface StoreFlags {
   readonly encoderArch: "blip2" | "clip";
   /** What is trained: with BLIP-2's `multi`, stored `embeds` are read, if there are any. */
   readonly encoder?: "both" | "multi" | "text";
+  /** The data set's folder; empty: whatever the store holds. */
+  readonly data: string;
+  /** Empty: that of `data` in the cache, or without `data` `stores/DATASET-ENCODER`. */
   readonly store: string;
   readonly weights: string;
   readonly transform: "targetpad" | "squarepad" | "clip";
@@ -30,6 +35,8 @@ export interface StoreFlags {
 /** Data whose images are stored features. */
 export interface StoreData extends ExperimentData {
   readonly images: ImageSource & Disposable;
+  /** The store's folder. */
+  readonly store: string;
   /** Hash of the backbone that made the features. */
   readonly backbone: string;
   /** Where the frozen visual copy's output is read too: what it must be of. */
@@ -53,41 +60,51 @@ type Rule = (typeof RULES)[keyof typeof RULES];
 /**
  * Opens the data of a released experiment.
  *
- * @throws {ConfigError} If there is no store, with the commands that make it; or it is of another data set, encoder or
- * preprocessing; or the flags contradict each other.
+ * @throws {ConfigError} If there is no store, with the command that makes it; or it is of another data set, encoder or
+ * preprocessing, or the folder's annotations have changed since; or the flags contradict each other.
  * @throws {DataError} If the store, or its `embeds` where they are read, is unfinished or damaged.
  */
-export async function openReleasedData(flags: StoreFlags): Promise<StoreData> {
+export async function openReleasedData(
+  { cacheDir }: Pick<RunContext, "cacheDir">,
+  flags: StoreFlags,
+): Promise<StoreData> {
   checkFlags(flags);
-  const store = await openIfThere(flags);
+  const usual = `stores/${flags.dataset}-${flags.encoderArch}`, asked = requestOf(flags);
+  const folder = flags.store || (flags.data ? await storeInCache(cacheDir, asked) : usual);
+  const makeIt = `make it, once${flags.data ? "" : "; DIR is the data set's folder"}:\n  ` +
+    featuresCommand(asked, flags.data ? flags.store : folder);
+  const store = await openIfThere(folder, flags, makeIt);
   const { dataset, images, tokenizer, settings } = store;
   try {
     if (flags.dataset !== "folder" && dataset.name.toLowerCase() !== flags.dataset) {
-      throw new ConfigError(`${flags.store}: holds features of "${dataset.name}", not of ${flags.dataset}`, {
-        where: flags.store,
-        fix: commands({ ...flags, store: `stores/${flags.dataset}-${flags.encoderArch}` }), // that one stays
+      throw new ConfigError(`${folder}: holds features of "${dataset.name}", not of ${flags.dataset}`, {
+        where: folder,
+        fix: `make it, once; DIR is the data set's folder:\n  ${featuresCommand(asked, usual)}`, // that one stays
       });
     }
-    const { transform, targetRatio } = { targetRatio: 1.25, ...settings.preprocess };
-    const made = `${transform}${transform === "targetpad" ? ` ${targetRatio}` : ""}`;
-    const asked = `${flags.transform}${flags.transform === "targetpad" ? ` ${flags.targetRatio}` : ""}`;
-    if (made !== asked) {
+    const { transform, targetRatio = 1.25 } = settings.preprocess;
+    const [made, wanted] = [transformName({ transform, targetRatio }), transformName(asked)];
+    if (made !== wanted) {
       throw new ConfigError(
-        `${flags.store}: was made with ${made}, --transform and --target-ratio say ${asked}`,
-        {
-          where: flags.store,
-          fix: commands(flags),
-        },
+        `${folder}: was made with ${made}, --transform and --target-ratio say ${wanted}`,
+        { where: folder, fix: makeIt },
       );
+    }
+    if (flags.data) {
+      const again = `bring them up to date, only what is new is computed:\n  ${
+        featuresCommand(asked, flags.store)
+      }`;
+      await checkAnnotations(dataset, flags.dataset, flags.data, again);
     }
     const isClip = flags.encoderArch === "clip", limit = isClip ? CLIP_LENGTH : BERT_LENGTH;
     const rule = ruleOf(dataset), longest = longestText(dataset, tokenizer, rule, limit);
     const embeds = !isClip && flags.encoder === "multi"
-      ? await openEmbeds(flags.store, store, flags.weights)
+      ? await openEmbeds(folder, store, flags.weights)
       : undefined;
     return {
       dataset,
       images: embeds ? joinSources(images, embeds.images) : images,
+      store: folder,
       backbone: settings.backbone,
       ...(embeds ? { embeds: { key: embeds.key, features: settings } } : {}),
       text: { tokenizer, bucketLengths: isClip ? [CLIP_LENGTH] : bucketsFor(longest) },
@@ -116,25 +133,19 @@ function fieldsRead(
   return hasEmbeds ? { train: tacWeight > 0 ? undefined : ["tokens"], candidates: ["embeds"] } : undefined;
 }
 
-async function openIfThere(flags: StoreFlags) {
+/** What `deno task features` is to make of it. */
+const requestOf = ({ encoderArch: encoder, ...flags }: StoreFlags) => ({ ...flags, encoder });
+
+async function openIfThere(folder: string, { encoderArch, data }: StoreFlags, fix: string) {
   try {
-    await Deno.stat(flags.store);
+    await Deno.stat(folder);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new ConfigError(`${flags.store}: no such feature store`, {
-      where: "--store",
-      fix: commands(flags),
-    });
+    throw data
+      ? new ConfigError(`${data}: its features are not stored yet`, { where: folder, fix })
+      : new ConfigError(`${folder}: no such feature store`, { where: "--store", fix });
   }
-  return await openFeatureStore(flags.store, { encoder: flags.encoderArch });
-}
-
-/** The command that makes the store, to be copied. */
-function commands({ dataset, encoderArch, weights, store, transform, targetRatio }: StoreFlags): string {
-  const ratio = transform === "targetpad" ? ` --target-ratio ${targetRatio}` : "";
-  return `make it, once; DIR is the data set's folder:
-  deno task features --dataset ${dataset} --data DIR --encoder ${encoderArch} --weights ${weights} ` +
-    `--transform ${transform}${ratio} --out ${store}`;
+  return await openFeatureStore(folder, { encoder: encoderArch });
 }
 
 function checkFlags({ saveTraining, saveBest, baseline, tacWeight = 0, hcaWeight = 0 }: StoreFlags): void {

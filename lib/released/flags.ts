@@ -101,22 +101,38 @@ const arch = <const A extends string, const N extends string>(
   weights: flag(weights, "the published checkpoint: its file"),
 });
 
+/** Where the features are. */
+const features = (dataset: ReleasedDataset, encoder: string) => ({
+  data: flag(
+    "",
+    "the data set's folder: its features are found where deno task features without --out puts them",
+  ),
+  store: flag(
+    "",
+    `the feature store that deno task features --out made; empty: that of --data, or without it stores/${dataset}-${encoder}`,
+  ),
+});
+
 /** Flags of CaLa over BLIP-2. */
 export const blip2Flags = <D extends ReleasedDataset, F extends TrainedFrame>(dataset: D, frame: F) => ({
-  store: flag(`stores/${dataset}-blip2`, "the data set's feature store, which deno task features makes"),
+  ...features(dataset, "blip2"),
   ...arch("blip2", "blip2_feature_extractor", "blip2_pretrained_vitL.pth"),
   ...common(dataset),
   cirFrame: fixed(frame, "frame"),
-  encoder: flag("both", "what is trained: all three copies, or all but the visual one (Q3)", {
-    choices: ["both", "multi"],
-  }),
+  encoder: flag(
+    "both",
+    "what is trained (which model, --encoder-arch says): all three copies, or all but the visual one (Q3)",
+    {
+      choices: ["both", "multi"],
+    },
+  ),
   ...training,
   ...frames[frame],
   trainModeValidation: flag(false, "validate with dropout on, as released (Q12)"),
 });
 
 const clip = <D extends ReleasedDataset>(dataset: D) => ({
-  store: flag(`stores/${dataset}-clip`, "the data set's feature store, which deno task features makes"),
+  ...features(dataset, "clip"),
   ...arch("clip", "RN50x4", "RN50x4.pt"),
   ...common(dataset),
 });

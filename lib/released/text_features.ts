@@ -32,7 +32,7 @@ export async function openCombinerData(
   run: RunContext,
   flags: StoreFlags & WeightsFlags,
 ): Promise<StoreData & { readonly textFeatures: TextFeatures }> {
-  const data = await openReleasedData(flags);
+  const data = await openReleasedData(run, flags);
   using weights = await openReleasedWeights(run, flags, data);
   const { clip } = await clipFrom(weights);
   return { ...data, textFeatures: await storedTextFeatures(clip, data, run) };

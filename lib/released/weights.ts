@@ -23,7 +23,6 @@ const OWN_VISUAL = "visual.";
 export interface WeightsFlags {
   readonly weights: string;
   readonly encoderArch: keyof typeof PUBLISHED;
-  readonly store: string;
   /** The Combiner's first stage: its text encoder takes the published one's place. */
   readonly firstStage?: string;
   readonly baseline?: boolean;
@@ -40,8 +39,8 @@ export interface WeightsFlags {
  */
 export async function openReleasedWeights(
   { checkpoint }: Pick<RunContext, "checkpoint">,
-  { weights, encoderArch, store, firstStage, baseline }: WeightsFlags,
-  { backbone, embeds }: Pick<StoreData, "backbone" | "embeds">,
+  { weights, encoderArch, firstStage, baseline }: WeightsFlags,
+  { store, backbone, embeds }: Pick<StoreData, "store" | "backbone" | "embeds">,
 ): Promise<WeightsFile & Disposable> {
   if (checkpoint) {
     const file = await openWeights(checkpoint);

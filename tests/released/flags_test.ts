@@ -12,6 +12,9 @@ import { openExperiment } from "../../tasks/experiments.ts";
 import { writeTinyBlip2 } from "../models/tiny_checkpoints.ts";
 import { writeTinyStore } from "./tiny_store.ts";
 
+/** No test here looks into the cache. */
+const HERE = { cacheDir: "no/such/cache" };
+
 /** As a user types it. */
 const parse = <S extends FlagSpecs>(flags: S, line: string) =>
   parseFlags({ ...flags, ...runFlags }, line.split(" ").filter(Boolean)).values;
@@ -112,14 +115,14 @@ Deno.test("a store that is missing or of something else is refused, with the com
   await writeTinyBlip2(`${folder}/blip2.pth`);
   const store = await writeTinyStore(folder, "cirr", "blip2", `${folder}/blip2.pth`);
   const flags = { ...parse(blip2Flags("cirr", "sum"), `--store ${store}`), baseline: false };
-  const data = await openReleasedData(flags);
+  const data = await openReleasedData(HERE, flags);
   deepStrictEqual([data.captionJoin, data.keepsReference, data.text.bucketLengths], ["single", undefined, [
     16,
   ]]);
   deepStrictEqual(data.protocol, { textLength: undefined, features: "f32" });
   data.images[Symbol.dispose]();
   const attempt = (changes: Partial<typeof flags>) =>
-    rejects(openReleasedData({ ...flags, ...changes }), (error: ConfigError) => {
+    rejects(openReleasedData(HERE, { ...flags, ...changes }), (error: ConfigError) => {
       ok(error instanceof ConfigError);
       messages.push(error.message.replaceAll(folder, ""), error.fix?.replaceAll(folder, "") ?? "");
       return true;
@@ -144,11 +147,11 @@ Deno.test("a store that is missing or of something else is refused, with the com
   strictEqual(messages[0], "last and best checkpoints are always kept");
   match(messages[2], /^--baseline has no CaLa, but --tac-weight is 0\.45/);
   await rejects(
-    openReleasedData({ ...parse(blip2Flags("fashioniq", "sum"), `--store ${store}`) }),
+    openReleasedData(HERE, { ...parse(blip2Flags("fashioniq", "sum"), `--store ${store}`) }),
     /holds features of "CIRR", not of fashioniq/,
   );
   await rejects(
-    openReleasedData({ ...parse(clipFlags("cirr", "sum"), `--store ${store}`) }),
+    openReleasedData(HERE, { ...parse(clipFlags("cirr", "sum"), `--store ${store}`) }),
     /the store's encoder is blip2, not clip/,
   );
   await Deno.remove(folder, { recursive: true });
@@ -158,7 +161,7 @@ Deno.test("a checkpoint that is missing is named with its publisher; it must be 
   const folder = await Deno.makeTempDir(), weights = `${folder}/blip2.pth`;
   await writeTinyBlip2(weights);
   await rejects(
-    openReleasedWeights({}, { weights, encoderArch: "blip2", store: "s" }, { backbone: "0123456789abcdef" }),
+    openReleasedWeights({}, { weights, encoderArch: "blip2" }, { store: "s", backbone: "0123456789abcdef" }),
     (error: ConfigError) => {
       strictEqual(error.message, `${weights}: the features of s come from another checkpoint`);
       strictEqual(error.where, "--weights, --store; the store's backbone is 0123456789ab");
@@ -167,7 +170,7 @@ Deno.test("a checkpoint that is missing is named with its publisher; it must be 
   );
   await Deno.remove(folder, { recursive: true });
   await rejects(
-    openReleasedWeights({}, { weights: "no/blip2.pth", encoderArch: "blip2", store: "s" }, { backbone: "" }),
+    openReleasedWeights({}, { weights: "no/blip2.pth", encoderArch: "blip2" }, { store: "s", backbone: "" }),
     (error: ConfigError) => {
       strictEqual(error.message, "no/blip2.pth: no such checkpoint");
       match(error.fix ?? "", /LAVIS.*pretrain_vitL/);

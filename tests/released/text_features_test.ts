@@ -17,7 +17,7 @@ Deno.test("the Combiner trains on stored features as on those that are computed 
   const { flags: own, functions } = await openExperiment("fashioniq_clip_combiner");
   const computed = new Experiment(import.meta.url, own, {
     ...functions,
-    data: (_, c) => openReleasedData(c as unknown as StoreFlags),
+    data: (run, c) => openReleasedData(run, c as unknown as StoreFlags),
   });
   const stored = await stepsOf(await world.train("fashioniq_clip_combiner", flags));
   const expected = await stepsOf(await world.train("fashioniq_clip_combiner", flags, computed));
@@ -34,6 +34,7 @@ Deno.test("stored features are made once; damaged ones and unknown texts are ref
   using weights = await openWeights(await world.weights("clip"));
   const { clip } = await clipFrom(weights);
   const data = await openReleasedData(
+    { cacheDir: world.folder },
     withDefaults(clipFlags("cirr", "sum"), { store }) as unknown as StoreFlags,
   );
   const said: string[] = [];

@@ -185,6 +185,8 @@ Deno.test("features says what is missing, and what it takes", async () => {
     match(help.stdout, /--store-dtype f16\|f32 .*\(default f16\)/);
     const refusals: [args: string[], message: RegExp][] = [
       [["--data", "x"], /^--weights is missing/],
+      [["--embeds", "--weights", "y.pth"], /^--out is missing/],
+      [["--data", "x", "--weights", "y.pth"], /^--data: x: no such folder/],
       [["--data", "x", "--weights", "y.pth", "--out", "z"], /^no CIRR in x/],
       [
         ["--embeds", "--encoder", "clip", "--weights", "y.pth", "--out", "z"],

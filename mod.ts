@@ -182,7 +182,7 @@ export { cosineLr, type CosineOptions } from "./lib/train/schedule.ts";
 
 // Evaluation: pure functions over typed arrays.
 export { averagePrecisionAt } from "./lib/metrics/average_precision.ts";
-export { type Bounds, recallBounds } from "./lib/metrics/recall_bounds.ts";
+export type { Bounds } from "./lib/metrics/recall_bounds.ts";
 export {
   type GroupOptions,
   groupRankings,

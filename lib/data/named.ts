@@ -183,13 +183,15 @@ function numbered(
       leftOut[galleryKey(split, triplet)].queries++;
       continue;
     }
-    const [target = null, ...others] = positions(targets);
+    const [target = null, ...others] = positions(targets), members = group && positions(group);
+    const groupLeftOut = (group?.length ?? 0) - (members?.length ?? 0);
     triplets.push({
       reference: positions([reference])[0],
       target,
       ...target !== null && others.length > 0 && { targets: [target, ...others] },
       captions,
-      ...group && { group: positions(group) },
+      ...members && { group: members },
+      ...groupLeftOut > 0 && { groupLeftOut },
       ...category !== undefined && { category },
       ...pairId !== undefined && { pairId },
     });

@@ -12,6 +12,8 @@ export interface Triplet {
   readonly captions: readonly string[];
   /** CIRR's six look-alikes, with the reference and the target among them; their order says nothing. */
   readonly group?: readonly number[];
+  /** Members of the group that are left out because their files are missing. */
+  readonly groupLeftOut?: number;
   /** FashionIQ's dress, shirt or toptee. */
   readonly category?: string;
   /** The key of a submission. */

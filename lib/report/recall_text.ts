@@ -93,7 +93,7 @@ export function recallCaption({ blocks, elsewhere }: RecallTable): string {
       ? ["±: standard deviation over the runs of a row (n - 1)."]
       : []),
     ...(has(({ isBound }) => isBound === true)
-      ? ["low–high: files are missing; the Recall of the whole data lies between these ends."]
+      ? ["low–high: files are missing; a metric of the whole data lies between these ends."]
       : []),
     ...(blocks.some(({ tests }) => tests.length > 0)
       ? [

@@ -30,7 +30,9 @@ export interface SplitMetrics {
   "before training"?: Recalls;
   /** Composed, by category, where a data set has a gallery for each. */
   categories?: Readonly<Record<string, Recalls>>;
-  /** Composed: the ends of the Recall of the whole data, where files are missing. */
+  /** The same of the others. */
+  otherCategories?: Readonly<Record<string, Readonly<Record<string, Recalls>>>>;
+  /** Composed: the ends of each metric of the whole data, where files are missing. */
   bounds?: Readonly<Record<string, Bounds>>;
   /** The same of the others. */
   otherBounds?: Readonly<Record<string, Readonly<Record<string, Bounds>>>>;
@@ -52,7 +54,7 @@ const LABELS = [
   ["composed", "composed"],
 ] as const;
 
-/** A run's rows: for each split what was measured, composed last. Categories become columns of the composed row. */
+/** A run's rows: for each split what was measured, composed last. Categories become columns. */
 export function rowsOf({ run, metrics, protocol }: RunResult): TableRow[] {
   return Object.entries(metrics).flatMap(([split, measured]) =>
     LABELS.flatMap(([kind, label]) => {
@@ -60,11 +62,12 @@ export function rowsOf({ run, metrics, protocol }: RunResult): TableRow[] {
       if (!recalls) return [];
       const isComposed = kind === "composed";
       const bounds = isComposed ? measured.bounds : measured.otherBounds?.[kind];
+      const categories = isComposed ? measured.categories : measured.otherCategories?.[kind];
       return [{
         label,
         run,
         protocol: { ...protocol, split },
-        metrics: isComposed ? { ...flatCategories(measured.categories), ...recalls } : recalls,
+        metrics: { ...flatCategories(categories), ...recalls },
         ...(bounds ? { bounds } : {}),
       }];
     })

@@ -8,7 +8,7 @@ import { markdownTable, rowsOf, type RunResult, type SplitMetrics, terminalTable
 import type { ExperimentData } from "./batch.ts";
 import type { Evaluator, Kind, Ranking } from "./evaluate.ts";
 import { rankingsPath, saveRankings } from "./rankings.ts";
-import { metricsOf } from "./split_metrics.ts";
+import { metricsOf, type RankingMetrics } from "./split_metrics.ts";
 
 /** Rankings by split and way to ask. */
 export type Measured = ReadonlyMap<SplitName, ReadonlyMap<Kind, Ranking>>;
@@ -47,16 +47,18 @@ export const metricsBySplit = (
       Object.entries(of).map(([kind, { all }]) => [kind, all]),
     );
     const { categories, bounds } = of.composed;
-    const otherBounds = Object.fromEntries(
-      Object.entries(of).flatMap(([kind, { bounds }]) =>
-        bounds && kind !== "composed" ? [[kind, bounds]] : []
-      ),
-    );
+    const ofOthers = <T>(part: (metrics: RankingMetrics) => T | undefined): Record<string, T> =>
+      Object.fromEntries(
+        Object.entries(of).flatMap(([kind, metrics]) => {
+          const found = kind === "composed" ? undefined : part(metrics);
+          return found ? [[kind, found]] : [];
+        }),
+      );
     return [name, {
       ...others,
       composed,
-      ...(categories ? { categories } : {}),
-      ...(bounds ? { bounds, otherBounds } : {}),
+      ...(categories ? { categories, otherCategories: ofOthers(({ categories }) => categories) } : {}),
+      ...(bounds ? { bounds, otherBounds: ofOthers(({ bounds }) => bounds) } : {}),
     }];
   }));
 
@@ -145,6 +147,7 @@ function isRunResult(value: unknown): value is RunResult {
   const isBounds = (value: unknown) => Array.isArray(value) && value.length === 2 && value.every(isNumber);
   const parts: Record<string, (value: unknown) => boolean> = {
     categories: isRecord(isRecalls),
+    otherCategories: isRecord(isRecord(isRecalls)),
     bounds: isRecord(isBounds),
     otherBounds: isRecord(isRecord(isBounds)),
   };
@@ -187,9 +190,13 @@ export function resultOf(
     ([split, kinds]): [string, SplitMetrics] => {
       const initial = before?.[split];
       if (!initial) return [split, kinds];
-      const { composed, bounds } = initial;
-      const otherBounds = bounds && { ...kinds.otherBounds, "before training": bounds };
-      return [split, { "before training": composed, ...kinds, ...(otherBounds ? { otherBounds } : {}) }];
+      const { composed, categories, bounds } = initial, row = "before training";
+      return [split, {
+        [row]: composed,
+        ...kinds,
+        ...(categories ? { otherCategories: { ...kinds.otherCategories, [row]: categories } } : {}),
+        ...(bounds ? { otherBounds: { ...kinds.otherBounds, [row]: bounds } } : {}),
+      }];
     },
   );
   return { run, metrics: Object.fromEntries(metrics), protocol: protocolOf(data) };

@@ -5,23 +5,22 @@ import { averagePrecisionAt } from "../metrics/average_precision.ts";
 import { NO_RANK } from "../metrics/ranking.ts";
 import {
   cirrMetrics,
-  CUT_OFFS,
   FASHION_IQ_CATEGORIES,
   fashionIqMetrics,
   meanOf,
   type Recalls,
   retrievalMetrics,
-  SUBSET_CUT_OFFS,
 } from "../metrics/recall.ts";
-import { type Bounds, meanBounds, recallBounds } from "../metrics/recall_bounds.ts";
+import type { Bounds } from "../metrics/recall_bounds.ts";
 import { galleryImages, type Ranking } from "./evaluate.ts";
+import { extremes } from "./extremes.ts";
 
 /** What tables show of a ranking. */
 export interface RankingMetrics {
   /** Of all queries; with categories, the mean over them, as the field has it. */
   readonly all: Recalls;
   readonly categories?: Readonly<Record<string, Recalls>>;
-  /** Where files are missing: between which ends the Recall of the whole data lies; `dress R@10`: that of a category. */
+  /** Where files are missing: between which ends a metric of the whole data lies; `dress R@10`: that of a category. */
   readonly bounds?: Readonly<Record<string, Bounds>>;
 }
 
@@ -36,18 +35,20 @@ const MAP_CUT_OFFS = [5, 10, 25, 50];
  * @throws {DataError} If targets are secret or there are no queries.
  */
 export function metricsOf(split: Split, ranking: Ranking): RankingMetrics {
-  const byCategory = queriesByCategory(split), bounds = boundsOf(split, ranking);
-  const limits = bounds ? { bounds } : {};
-  if (!byCategory) {
-    const all = metricsOfQueries(split, ranking, [...split.triplets.keys()]);
-    return { all: withHeadline(all), ...limits };
-  }
+  const bounds = boundsOf(split, ranking);
+  return { ...measured(split, ranking), ...(bounds ? { bounds } : {}) };
+}
+
+/** Of the queries that are there. */
+function measured(split: Split, ranking: Ranking): Omit<RankingMetrics, "bounds"> {
+  const byCategory = queriesByCategory(split);
+  if (!byCategory) return { all: withHeadline(metricsOfQueries(split, ranking, [...split.triplets.keys()])) };
   const categories = Object.fromEntries(
     [...byCategory].map(([category, queries]) => [category, metricsOfQueries(split, ranking, queries)]),
   );
   const { queries, ...recalls } = overCategories(Object.values(categories));
   const all = { ...recalls, average_recall: (recalls["R@10"] + recalls["R@50"]) / 2, queries };
-  return { all, categories, ...limits };
+  return { all, categories };
 }
 
 /** The mean of each metric over categories; numbers of queries add up. */
@@ -59,33 +60,25 @@ function overCategories(rows: readonly Recalls[]): Recalls {
   }));
 }
 
-/** Of every Recall of `metricsOf`; nothing where no file is missing. */
-function boundsOf(split: Split, { target, subset }: Ranking): Record<string, Bounds> | undefined {
-  const { leftOut = {}, triplets } = split;
-  if (Object.values(leftOut).every(({ queries, images }) => queries + images === 0)) return undefined;
-  const byCategory = queriesByCategory(split);
-  const groups: [string, number[]][] = byCategory
-    ? Object.keys(split.galleries ?? {}).map((name) => [name, byCategory.get(name) ?? []])
-    : [["", [...triplets.keys()]]];
-  const asked = groups.filter(([name, queries]) => queries.length + (leftOut[name]?.queries ?? 0) > 0);
-  const boundsIn = ([category, queries]: [string, number[]], ranks: Uint32Array, k: number): Bounds =>
-    recallBounds(queries.map((q) => ranks[q]), k, leftOut[category] ?? { queries: 0, images: 0 });
-  const bounds = (ranks: Uint32Array, k: number): Bounds =>
-    meanBounds(asked.map((group) => boundsIn(group, ranks, k)));
-  const found = Object.fromEntries(CUT_OFFS.map((k) => [`R@${k}`, bounds(target, k)]));
-  if (byCategory) {
-    const incomplete = asked.filter(([name]) =>
-      leftOut[name] && leftOut[name].queries + leftOut[name].images > 0
-    );
-    const each = incomplete.flatMap((group) =>
-      CUT_OFFS.map((k) => [`${group[0]} R@${k}`, boundsIn(group, target, k)])
-    );
-    const average = meanBounds([found["R@10"], found["R@50"]]);
-    return { ...Object.fromEntries(each), ...found, average_recall: average };
-  }
-  if (!triplets.every(({ group }) => group)) return found;
-  for (const k of SUBSET_CUT_OFFS) found[`R_subset@${k}`] = bounds(subset, k);
-  return { ...found, "mean(R@5+R_s@1)": meanBounds([found["R@5"], found["R_subset@1"]]) };
+/** The metrics that grow with the hits; where some queries have a group, what a missing one has is not known. */
+const isBounded = (name: string, { triplets }: Split): boolean =>
+  !name.endsWith("queries") && (!name.startsWith("R_subset@") || triplets.every(({ group }) => group));
+
+/** Of the metrics of all queries and of each category that lacks files; nothing where no file is missing. */
+function boundsOf(split: Split, ranking: Ranking): Record<string, Bounds> | undefined {
+  const ends = extremes(split, ranking)?.map((end) => measured(end.split, end.ranking));
+  if (!ends) return undefined;
+  const [worst, best] = ends;
+  const between = (low: Recalls, high: Recalls, prefix = "") =>
+    Object.keys(low).filter((name) => isBounded(name, split))
+      .map((name): [string, Bounds] => [prefix + name, [low[name], high[name]]]);
+  const incomplete = Object.entries(split.leftOut ?? {}).filter(([category, { queries, images }]) =>
+    worst.categories?.[category] && queries + images > 0
+  );
+  const each = incomplete.flatMap(([category]) =>
+    between(worst.categories?.[category] ?? {}, best.categories?.[category] ?? {}, `${category} `)
+  );
+  return Object.fromEntries([...each, ...between(worst.all, best.all)]);
 }
 
 /** The queries of each category that has a gallery, in the order of the galleries; nothing where there is one gallery. */
@@ -138,7 +131,25 @@ export function validationMetrics(split: Split, ranking: Ranking): Recalls {
       return fashionIqMetrics({ dress: ranks("dress"), toptee: ranks("toptee"), shirt: ranks("shirt") });
     }
   } else if (split.triplets.every(({ group }) => group)) return cirrMetrics(ranking.target, ranking.subset);
-  return metricsOf(split, ranking).all;
+  return measured(split, ranking).all;
+}
+
+/**
+ * A row of `validation_metrics.csv`: the metrics of the queries that are there; where files are missing, behind them the
+ * ends between which each of the whole data lies, as `NAME_low` and `NAME_high`.
+ */
+export function validationRow(split: Split, ranking: Ranking): Recalls {
+  const row = validationMetrics(split, ranking);
+  const ends = extremes(split, ranking)?.map((end) => validationMetrics(end.split, end.ranking));
+  if (!ends) return row;
+  const [worst, best] = ends,
+    names = Object.keys(row).filter((name) => isBounded(name, split) && name in worst);
+  return {
+    ...row,
+    ...Object.fromEntries(
+      names.flatMap((name) => [[`${name}_low`, worst[name]], [`${name}_high`, best[name]]]),
+    ),
+  };
 }
 
 /** A ranking as a perfect model has it, before there is any: which metrics a split has does not depend on the model. */
@@ -150,14 +161,24 @@ export const perfectRanking = (split: Split): Ranking => ({
 });
 
 /**
- * The metric that picks the best checkpoint: one of a table's, or one of the released columns.
+ * The metric that picks the best checkpoint: one of a table's, or one of the released columns. The larger the better:
+ * numbers of queries are none.
  *
  * @throws {ConfigError} If there is no metric of that name.
  */
 export function criterion(name: string, split: Split, ranking: Ranking): number {
-  const metrics = { ...metricsOf(split, ranking).all, ...validationMetrics(split, ranking) };
-  if (Object.hasOwn(metrics, name)) return metrics[name];
+  const all = { ...measured(split, ranking).all, ...validationMetrics(split, ranking) };
+  const metrics = new Map(Object.entries(all).filter(([metric]) => !metric.endsWith("queries")));
+  const value = metrics.get(name);
+  if (value !== undefined) return value;
   throw new ConfigError(`--best-by: no metric "${name}"`, {
-    fix: `one of ${Object.keys(metrics).join(", ")}`,
+    fix: `one of ${[...metrics.keys()].join(", ")}`,
   });
+}
+
+/** The criterion for people; where files are missing, also between which ends it lies. */
+export function criterionText(name: string, split: Split, ranking: Ranking): string {
+  const text = criterion(name, split, ranking).toFixed(2);
+  const ends = extremes(split, ranking)?.map((end) => criterion(name, end.split, end.ranking).toFixed(2));
+  return ends ? `${ends.join("–")} (${text} of what is there)` : text;
 }

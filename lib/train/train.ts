@@ -17,7 +17,7 @@ import type { Progress } from "./progress.ts";
 import { measure, metricsBySplit, readBefore, resultOf, saveBefore, saveResults } from "./results.ts";
 import type { RunFolder } from "./run.ts";
 import { contextOf, openModel, TrainingSession } from "./session.ts";
-import { criterion, perfectRanking, validationMetrics } from "./split_metrics.ts";
+import { criterion, criterionText, perfectRanking, validationRow } from "./split_metrics.ts";
 
 /** What a run is made with. */
 export interface RunOptions {
@@ -85,14 +85,16 @@ export async function trainRun(
     );
     if (!ranking) throw new ConfigError("the frame has no composed queries");
     const value = criterion(config.bestBy, val, ranking), isBest = value > best;
-    await log.validation(ofLastStep(place, session), validationMetrics(val, ranking));
+    await log.validation(ofLastStep(place, session), validationRow(val, ranking));
     if (isBest) {
       best = value;
       await checkpoints.saveBest({ ...place, metric: config.bestBy, value });
     }
     await saveCurves(run.path);
     progress.note(
-      `step ${place.step}  val ${config.bestBy} ${value.toFixed(2)}${isBest ? "  best so far" : ""}`,
+      `step ${place.step}  val ${config.bestBy} ${criterionText(config.bestBy, val, ranking)}${
+        isBest ? "  best so far" : ""
+      }`,
     );
   };
 

@@ -350,6 +350,7 @@ Deno.test("skipMissing leaves out queries, gallery and group entries, and counts
     await Deno.remove(cirr.images[member].path ?? "");
     const left = await openCirr(cirrDir, { skipMissing: true });
     assert.equal(left.splits.val.triplets[0].group?.length, 5);
+    assert.equal(left.splits.val.triplets[0].groupLeftOut, 1);
     assert.equal(left.splits.val.leftOut?.[""].images, 1);
     await Deno.writeTextFile(cirr.images[r].path ?? "", "<html>");
     const fewer = await openCirr(cirrDir, { skipMissing: true });

@@ -1,7 +1,6 @@
-import { deepStrictEqual, strictEqual, throws } from "node:assert/strict";
+import { strictEqual, throws } from "node:assert/strict";
 import { Random } from "../../lib/core/random.ts";
 import { averagePrecisionAt } from "../../lib/metrics/average_precision.ts";
-import { recallBounds } from "../../lib/metrics/recall_bounds.ts";
 
 /** By the formula, term by term. */
 function naive(top: number[], targets: number[], k: number): number {
@@ -34,27 +33,4 @@ Deno.test("averagePrecisionAt() of one target is the reciprocal rank, and 100 wh
   throws(() => averagePrecisionAt([1], [], 5), /none or not distinct/);
   throws(() => averagePrecisionAt([1], [1, 1], 5), /none or not distinct/);
   throws(() => averagePrecisionAt([1], [1], 0), /positive integer/);
-});
-
-Deno.test("recallBounds() holds whatever the missing queries and images would have done", () => {
-  const random = new Random(6, "bounds");
-  for (let i = 0; i < 200; i++) {
-    // A whole ranking of 40 images; some images and queries go missing.
-    const missing = new Set([...random.permutation(40)].slice(0, random.nextInt(6)));
-    const whole: number[] = [], seen: number[] = [];
-    let queries = 0;
-    for (let q = 0; q < 30; q++) {
-      const order = [...random.permutation(40)], target = random.nextInt(40);
-      whole.push(order.indexOf(target));
-      if (missing.has(target)) queries++;
-      else seen.push(order.filter((image) => !missing.has(image)).indexOf(target));
-    }
-    for (const k of [1, 5, 10]) {
-      const recall = 100 * whole.filter((rank) => rank < k).length / whole.length;
-      const [low, high] = recallBounds(seen, k, { queries, images: missing.size });
-      if (!(low <= recall && recall <= high)) throw new Error(`${recall} is not in [${low}, ${high}]`);
-    }
-  }
-  deepStrictEqual(recallBounds([0, 3], 2, { queries: 0, images: 0 }), [50, 50]);
-  throws(() => recallBounds([], 1, { queries: 0, images: 0 }), /no queries/);
 });

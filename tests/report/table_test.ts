@@ -117,7 +117,10 @@ Deno.test("a metric of data with missing files is the interval that is known; ca
     bounds: { ...bounds, "dress R@10": [38, 41] as const },
     otherBounds: { image: { "R@10": [9, 12] as const } },
   };
-  const others = terminalTable(rowsOf({ ...result, metrics: { val: { ...whole, categories } } }));
+  const otherCategories = { image: { dress: { "R@10": 12.5 } } };
+  const others = terminalTable(
+    rowsOf({ ...result, metrics: { val: { ...whole, categories, otherCategories } } }),
+  );
   assert.match(others, /^composed +38\.00–41\.00 +25\.00 +48\.25–52\.50 +3,021$/m);
-  assert.match(others, /^image only +- +5\.00 +9\.00–12\.00 +3,021$/m);
+  assert.match(others, /^image only +12\.50 +5\.00 +9\.00–12\.00 +3,021$/m);
 });

@@ -1,5 +1,5 @@
 import { deepStrictEqual, match, ok, rejects, strictEqual, throws } from "node:assert/strict";
-import { DataError } from "../../lib/core/errors.ts";
+import { type ConfigError, DataError } from "../../lib/core/errors.ts";
 import type { Dataset, Split, Triplet } from "../../lib/data/triplet.ts";
 import { NO_RANK } from "../../lib/metrics/ranking.ts";
 import type { Kind, Ranking } from "../../lib/train/evaluate.ts";
@@ -50,6 +50,10 @@ Deno.test("metrics of categories are averaged over them, and have the released c
   strictEqual(criterion("average_recall", fashion, ranking), released.average_recall);
   strictEqual(criterion("R@10", fashion, ranking), all["R@10"]);
   throws(() => criterion("R@7", fashion, ranking), /no metric "R@7"/);
+  throws(() => criterion("queries", fashion, ranking), (error: ConfigError) => {
+    match(error.fix ?? "", /^one of R@1, R@5, (?!.*queries)/);
+    return error.message === '--best-by: no metric "queries"';
+  });
 });
 
 Deno.test("where every query has a group the metrics are CIRR's, elsewhere the table's", () => {
@@ -92,6 +96,11 @@ Deno.test("several targets bring mAP, and missing files an interval", () => {
   strictEqual(metricsOf(single, ranking).all["mAP@5"], 100 * ((1 + 2 / 3) / 2 + 1 / 2) / 2);
   deepStrictEqual(bounds?.["R@1"], [0, 75]);
   deepStrictEqual(bounds?.["R@5"], [50, 100]);
+  const behind = 100 * ((1 / 2 + 2 / 4) / 2 + (1 / 3 + 2 / 5) / 2) / 4; // the missing image stands first
+  deepStrictEqual(
+    bounds?.["mAP@5"].map((end) => end.toFixed(6)),
+    [behind, (2 * all["mAP@5"] + 200) / 4].map((end) => end.toFixed(6)),
+  );
   // A category of which nothing is left may be anything.
   const lost: Split = {
     ...fashion,

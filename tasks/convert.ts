@@ -28,7 +28,7 @@ const spec = {
       "",
       "PyTorch: key of the state dict in OUT, beside epoch (as default by --only, or model)",
     ),
-    epoch: flag(-1, "PyTorch: epoch to write (as default the one in IN, or 0)", { integer: true, min: -1 }),
+    epoch: flag(-1, "PyTorch: epoch to write; -1: the one in IN, or 0", { integer: true, min: -1 }),
     json: flag(false, "last line of stdout: what was found or written, as one JSON object"),
   },
   positionals: { usage: "IN [OUT]", min: 1, max: 2 },

@@ -72,7 +72,7 @@ Without --out it lies in the cache, where deno task train --data DIR finds it. W
     skipMissing: flag(false, "leave out the triplets and gallery images whose file is missing"),
     replace: flag(
       false,
-      "remove features in --out that another checkpoint, transform or type made, or that are another data set's",
+      "remove features in --out that another checkpoint, transform or type made, that are another data set's or damaged",
     ),
     json: flag(false, "last line of stdout: what was done, as one JSON object"),
   },

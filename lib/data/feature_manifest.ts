@@ -39,7 +39,7 @@ export async function readManifest(folder: string): Promise<FeatureManifest | un
 }
 
 function parseManifest(text: string, path: string): FeatureManifest {
-  const fix = "extract the features into a new folder: deno task features --help";
+  const fix = "pass --replace to deno task features: it makes all anew; or name another folder by --out";
   const value = parseJson(text, path, fix);
   if (!isJsonObject(value) || value.format !== "cala-features-1") {
     throw new DataError(`${path}: is of no feature store that this version reads`, { where: path, fix });

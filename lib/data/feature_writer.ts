@@ -32,7 +32,7 @@ import type { Dataset } from "./triplet.ts";
 
 /** Options of `openFeatureWriter`. */
 export interface FeatureWriterOptions {
-  /** Removes features that were made with other settings; otherwise they are an error. */
+  /** Removes features that are damaged as a whole, of other settings or of no image wanted; otherwise they are an error. */
   replace?: boolean;
   /** Bytes of a shard at most. Default 1 GiB. */
   shardBytes?: number;
@@ -55,10 +55,12 @@ export async function openFeatureWriter(
   await Deno.mkdir(folder, { recursive: true });
   const lock = await lockFolder(folder);
   try {
-    let manifest = await readManifest(folder);
-    if (manifest && manifest.key !== featureKey(settings)) {
-      const fix = "name another folder by --out, or pass --replace: all its features are then made anew";
-      if (!replace) checkSettings(folder, manifest.settings, settings, fix);
+    let manifest = await readManifest(folder).catch((error) => {
+      if (replace && error instanceof DataError) return "damaged" as const;
+      throw error;
+    });
+    if (manifest === "damaged" || manifest && manifest.key !== featureKey(settings)) {
+      if (manifest !== "damaged" && !replace) checkSettings(folder, manifest.settings, settings, OTHERWISE);
       for (const name of [MANIFEST, ...filesOf(folder)]) await Deno.remove(join(folder, name)); // in this order
       manifest = undefined;
     }
@@ -75,12 +77,15 @@ export async function openFeatureWriter(
     }
     const layout = new FeatureLayout(settings, manifest.shardRecords);
     const { sound, damaged } = await soundRecords(folder, layout, onCheck);
-    return new FeatureWriter(folder, manifest, layout, sound, damaged, lock);
+    return new FeatureWriter(folder, manifest, layout, sound, damaged, replace, lock);
   } catch (error) {
     lock[Symbol.dispose]();
     throw error;
   }
 }
+
+/** What to do with features that are not those to be written. */
+const OTHERWISE = "name another folder by --out, or pass --replace: all its features are then made anew";
 
 /** The files of a store that are in a folder, but the manifest. */
 const filesOf = (folder: string): string[] =>
@@ -113,6 +118,7 @@ export class FeatureWriter implements Disposable {
   readonly #folder: string;
   readonly #layout: FeatureLayout;
   readonly #lock: FolderLock;
+  readonly #replace: boolean;
   readonly #records: Map<string, FeatureRecord>; // by image
   #manifest: FeatureManifest;
   #free: number[] = []; // slots to use again, the last first
@@ -124,12 +130,14 @@ export class FeatureWriter implements Disposable {
     layout: FeatureLayout,
     records: readonly FeatureRecord[],
     damaged: number,
+    replace: boolean,
     lock: FolderLock,
   ) {
     this.#folder = folder;
     this.#manifest = manifest;
     this.#layout = layout;
     this.#lock = lock;
+    this.#replace = replace;
     this.#records = new Map(records.map((record) => [record.image, record]));
     this.#end = 1 + Math.max(-1, ...records.map(({ slot }) => slot).slice(-1)); // sorted by slot
     this.damaged = damaged;
@@ -141,13 +149,20 @@ export class FeatureWriter implements Disposable {
    *
    * @param images SHA-256 of each image's file.
    * @returns Those without features, each once.
-   * @throws {ConfigError} If the disk has no room for them.
+   * @throws {ConfigError} If features are stored and all are of other images: another data set's. If the disk has no room.
    */
   async missing(images: Iterable<string>): Promise<string[]> {
     const wanted = new Set(images), missing = [...wanted].filter((image) => !this.#records.has(image));
     const used = new Set(
       [...this.#records.values()].flatMap(({ image, slot }) => wanted.has(image) ? [slot] : []),
     );
+    if (used.size === 0 && this.#records.size > 0 && !this.#replace) {
+      const stored = this.#records.size;
+      throw new ConfigError(
+        `${this.#folder}: holds features of ${stored} images, none of them among these ${wanted.size}: another data set's`,
+        { where: join(this.#folder, RECORDS), fix: OTHERWISE },
+      );
+    }
     this.#free = Array.from({ length: this.#end }, (_, slot) => slot).filter((slot) => !used.has(slot))
       .reverse();
     await this.#checkSpace(Math.max(0, missing.length - this.#free.length) * this.#layout.recordBytes);

@@ -400,6 +400,37 @@ Deno.test("features of another checkpoint, transform or encoder are never taken 
   });
 });
 
+Deno.test("a store is not another data set's of the same name, finished or not; a damaged store.json is replaced on demand", async () => {
+  await withDataset(async ({ folder, out, dataset, extract }) => {
+    const stop = new AbortController();
+    await extract({ signal: stop.signal, onProgress: ({ what }) => what === COMPUTING && stop.abort() });
+    await Deno.mkdir(`${folder}/others`);
+    const images = await Promise.all(ALL.map(async (i) => {
+      const path = `${folder}/others/${i}.png`;
+      await writePicture(path, 20 + i);
+      return { name: `image ${i}`, path };
+    }));
+    const refused = (stored: number) =>
+      rejects(extract({ dataset: { ...dataset, images } }), (error) => {
+        ok(error instanceof ConfigError && /--replace/.test(error.fix ?? ""), String(error));
+        match(
+          error.message,
+          new RegExp(`features of ${stored} images, none of them among these 7: another data set's$`),
+        );
+        return true;
+      });
+    await refused(2);
+    strictEqual((await extract()).computed, 4);
+    await refused(6);
+    strictEqual((await extract({ dataset: { ...dataset, images }, replace: true })).computed, 7);
+
+    await Deno.writeTextFile(`${out}/store.json`, "{");
+    await rejects(extract(), (error) => error instanceof DataError && /--replace/.test(error.fix ?? ""));
+    strictEqual((await extract({ replace: true })).computed, 6);
+    deepStrictEqual([...(await read(out, ALL)).means], (await expected(dataset)).means);
+  });
+});
+
 async function openAndClose(out: string) {
   using store = await openFeatureStore(out);
   return store;

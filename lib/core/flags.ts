@@ -15,6 +15,8 @@ export interface FlagSpec<T extends string | number | boolean = string | number 
   readonly max?: number;
   /** Other names on the command line, without the dashes. */
   readonly also?: readonly string[];
+  /** Flags, by their name in code, of what this one names: not taken here, but known, so that an error says where. */
+  readonly holds?: readonly string[];
   /** Values of other flags that come with a value of this one, unless they are given themselves. */
   readonly sets?: Readonly<Record<string, Readonly<Record<string, string | number | boolean>>>>;
 }
@@ -59,7 +61,11 @@ export function flag<const C extends string | number>(
 /** A number, with its limits. */
 export function flag(value: number, help: string, options?: FlagOptions): FlagSpec<number>;
 /** A text. */
-export function flag(value: string, help: string, options?: Pick<FlagSpec, "also">): FlagSpec<string>;
+export function flag(
+  value: string,
+  help: string,
+  options?: Pick<FlagSpec, "also" | "holds">,
+): FlagSpec<string>;
 /** A switch: `--name` or `--no-name`. */
 export function flag(
   value: boolean,
@@ -220,7 +226,7 @@ export function parseFlags<S extends FlagSpecs>(specs: S, argv: readonly string[
   for (const token of tokens) {
     if (token.kind === "positional") parsed.positionals.push(token.value);
     if (token.kind !== "option") continue;
-    if (!Object.hasOwn(options, token.name)) throw unknownFlag(token.rawName, Object.keys(options));
+    if (!Object.hasOwn(options, token.name)) throw unknownFlag(token.rawName, Object.keys(options), specs);
     if (options[token.name].type === "boolean" && token.value !== undefined) {
       throw new ConfigError(`--${token.name} takes no value, got "${token.value}"`, {
         fix: token.name === "help"
@@ -261,7 +267,13 @@ export function valueOf(name: string, spec: FlagSpec<string>, argv: readonly str
   return parseFlags({ [name]: spec }, own).values[name];
 }
 
-function unknownFlag(rawName: string, known: readonly string[]): ConfigError {
+function unknownFlag(rawName: string, known: readonly string[], specs: FlagSpecs = {}): ConfigError {
+  const own = rawName.replace(/^-+(no-)?/, "");
+  const holder = Object.keys(specs).find((name) =>
+    specs[name].holds?.some((held) => kebabCase(held) === own)
+  );
+  const message = `${rawName} belongs to what --${kebabCase(holder ?? "")} names`;
+  if (holder) return new ConfigError(message, { fix: specs[holder].help });
   const near = nearestName(rawName.replace(/^-+/, ""), known);
   return new ConfigError(`unknown flag ${rawName}`, {
     fix: near ? `did you mean --${near}? --help lists all flags` : "--help lists all flags",

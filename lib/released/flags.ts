@@ -150,11 +150,18 @@ export const clipFlags = <D extends ReleasedDataset, F extends TrainedFrame>(dat
   learnedClassToken: flag(false, "TAC's class token is learned, not drawn anew at every step (Q22)"),
 });
 
+/** What is said where the first stage is trained. */
+const FIRST_STAGE = Object.keys({ ...clipFlags("cirr", "sum"), ...frames.artemis });
+
 /** Flags of the Combiner over frozen CLIP features. */
 export const combinerFlags = <D extends ReleasedDataset>(dataset: D) => ({
   ...clip(dataset),
   combiningFunction: fixed("combiner", "combining function"),
-  firstStage: flag("", "run folder or checkpoint whose text encoder is taken; empty: the published one"),
+  firstStage: flag(
+    "",
+    `run folder or checkpoint of ${dataset}_clip_sum or ${dataset}_clip_artemis, trained with its own flags (--tac-weight, --cir-frame): its text encoder is taken; empty: the published one`,
+    { holds: FIRST_STAGE },
+  ),
   baseline: flag(false, "without CaLa: the first stage must be a run without, or the published checkpoint"),
   batchSize: flag(1024, "triplets a step", { integer: true, min: 2 }),
   learningRate: flag(2e-5, "constant", positive),

@@ -82,6 +82,19 @@ Deno.test("a choice that is another experiment's is refused with its help", () =
       return true;
     });
   }
+  for (const line of ["--tac-weight 0.45", "--cir-frame artemis", "--no-learned-class-token"]) {
+    throws(() => parse(combinerFlags("cirr"), line), (error: ConfigError) => {
+      strictEqual(
+        error.message,
+        `${line.split(" ")[0]} belongs to what --first-stage names`,
+      );
+      match(
+        error.fix ?? "",
+        /^run folder or checkpoint of cirr_clip_sum or cirr_clip_artemis, trained with its own/,
+      );
+      return true;
+    });
+  }
   const { projectionDim, hiddenDim } = parse(
     combinerFlags("cirr"),
     "--combining-function combiner --projection-dim 64 --hidden-dim 128",

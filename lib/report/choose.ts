@@ -123,11 +123,14 @@ export function chooseQueries(
     members: ordered(shuffled.filter((q) => rule.holds(queries[q])), (q) => rule.order?.(queries[q]) ?? 0),
   }));
   const byKind = worstOfKinds(queries);
-  const filled = [...rules.map(({ members }) => members), byKind.queries].filter(({ length }) => length > 0);
-  const share = Math.ceil(count / filled.length);
+  let open =
+    [...rules.map(({ members }) => members), byKind.queries].filter(({ length }) => length > 0).length;
   const taken = new Set<number>();
+  /** An equal share of what is left to show: what one section does not use, the next ones may. */
   const take = (members: readonly number[]): number[] => {
-    const free = members.filter((q) => !taken.has(q)).slice(0, Math.min(share, count - taken.size));
+    if (members.length === 0) return [];
+    const share = Math.ceil((count - taken.size) / open--);
+    const free = members.filter((q) => !taken.has(q)).slice(0, share);
     for (const q of free) taken.add(q);
     return free;
   };

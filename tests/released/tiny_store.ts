@@ -4,6 +4,7 @@ import { sizeOf } from "../../lib/core/shape.ts";
 import type { StoreDType } from "../../lib/data/feature_layout.ts";
 import { openFeatureWriter } from "../../lib/data/feature_writer.ts";
 import { openDataset } from "../../lib/data/open.ts";
+import type { Dataset } from "../../lib/data/triplet.ts";
 import { sha256Hex } from "../../lib/io/atomic.ts";
 import { openWeights } from "../../lib/io/weights_file.ts";
 import type { ReleasedDataset } from "../../lib/released/flags.ts";
@@ -31,10 +32,22 @@ export async function writeTinyStore(
   weights: string,
   dtype: StoreDType = "f32",
 ): Promise<string> {
-  using file = await openWeights(weights);
-  const root = `${folder}/${dataset}`, store = `${folder}/store`, fields = FIELDS[encoder];
+  const root = `${folder}/${dataset}`, store = `${folder}/store`;
   await { cirr: writeMiniCirr, fashioniq: writeMiniFashionIq, folder: writeMiniFolder }[dataset](root);
-  const opened = await openDataset({ dataset, root });
+  await writeStoreOf(await openDataset({ dataset, root }), store, encoder, weights, dtype);
+  return store;
+}
+
+/** Writes the store of a data set, as if `weights` had made it. */
+export async function writeStoreOf(
+  opened: Dataset,
+  store: string,
+  encoder: "blip2" | "clip",
+  weights: string,
+  dtype: StoreDType = "f32",
+): Promise<void> {
+  using file = await openWeights(weights);
+  const fields = FIELDS[encoder];
   const images = opened.images.map(({ name }) => sha256Hex(name));
   using writer = await openFeatureWriter(store, {
     encoder,
@@ -62,5 +75,4 @@ export async function writeTinyStore(
   const tokenizer = encoder === "clip" ? await clipBpe() : await wordPiece();
   const { table } = TokenTable.of(texts, tokenizer, encoder === "clip" ? 77 : TINY_BLIP2.maxPositions);
   await writer.finish({ dataset: opened, images, texts: table });
-  return store;
 }

@@ -108,6 +108,14 @@ async function features(argv: readonly string[], signal: AbortSignal): Promise<v
   const dataset = root
     ? await openDataset({ dataset: kind, root, skipMissing, gallery, onProgress })
     : undefined;
+  if (dataset?.missing) {
+    const { images, queries } = dataset.missing;
+    progress.note(
+      `left out: ${formatCount(images.length)} images without a readable file and ${
+        formatCount(queries.length)
+      } queries that need them; each is named under "missing" in ${flags.out}/dataset.json`,
+    );
+  }
   using weights = await openWeights(flags.weights);
   const extracted = dataset ? await extract(dataset, weights, flags, progress, signal) : undefined;
   const isReady = extracted?.isDone ?? true;

@@ -148,6 +148,19 @@ featuresTest(
   },
 );
 
+featuresTest("features says what --skip-missing leaves out, and where it is named", async (cwd) => {
+  const [{ name }] = Deno.readDirSync(`${cwd}/cirr/dev`);
+  await Deno.remove(`${cwd}/cirr/dev/${name}`);
+  const { code, stderr } = await run([...CIRR, "--out", "store", "--skip-missing"], cwd);
+  strictEqual(code, 0, stderr);
+  match(
+    stderr,
+    /^left out: 1 images without a readable file and \d queries .* under "missing" in store\/dataset\.json$/m,
+  );
+  const { dataset } = JSON.parse(await Deno.readTextFile(`${cwd}/store/dataset.json`));
+  deepStrictEqual(dataset.missing.images, [name.replace(".png", "")]);
+});
+
 featuresTest("features adds embeds to a store that it makes, or to a finished one", async (cwd) => {
   const whole = await run([...CIRR, "--out", "store", "--embeds", "--json"], cwd);
   strictEqual(whole.code, 0, whole.stderr);

@@ -48,8 +48,11 @@ function splitsOf(run: OpenedRun, name: "all" | "val" | "test") {
   if (only) return [only];
   const asked: SplitName = name === "all" ? "val" : name;
   run.split(asked);
-  throw new ConfigError(`--split ${asked}: the targets of ${run.data.dataset.name} are secret there`, {
-    fix: "deno task submit writes the files that its server measures",
+  const { dataset: { name: data, splits } } = run.data, hasServer = splits[asked].triplets[0].group;
+  throw new ConfigError(`--split ${asked}: the targets of ${data} are secret there`, {
+    fix: hasServer
+      ? "deno task submit writes the files that its server measures"
+      : "measure val: --split val",
   });
 }
 

@@ -1,5 +1,5 @@
 /** The tables of some runs in one: rows of equal protocol side by side, with intervals, tests and reported numbers. */
-import { parseCommand, printJson, runCommand } from "../lib/core/command.ts";
+import { note, parseCommand, printJson, runCommand } from "../lib/core/command.ts";
 import { ConfigError } from "../lib/core/errors.ts";
 import { flag } from "../lib/core/flags.ts";
 import { nearestName } from "../lib/core/format.ts";
@@ -8,7 +8,7 @@ import { latexBlocks, latexText } from "../lib/report/latex.ts";
 import { type MeasuredRow, recallTable } from "../lib/report/recall_table.ts";
 import { recallBlocks, recallCaption, recallCsvRows } from "../lib/report/recall_text.ts";
 import { markdownBlocks, rowsOf, terminalBlocks } from "../lib/report/table.ts";
-import { measuredRows, readFolder } from "./tables/rows.ts";
+import { isNeverBegun, measuredRows, readFolder } from "./tables/rows.ts";
 
 const spec = {
   name: "tables",
@@ -47,8 +47,15 @@ async function tables(argv: readonly string[]): Promise<void> {
   if ([markdown, latex, csv, json].filter(Boolean).length > 1) {
     throw new ConfigError("one of --markdown, --latex, --csv and --json");
   }
-  const names = new Set(args.positionals.map((run) => run.replace(/[/\\]+$/, "")));
-  const folders = await Promise.all([...names].map(readFolder));
+  const names = [...new Set(args.positionals.map((run) => run.replace(/[/\\]+$/, "")))], begun: string[] = [];
+  for (const name of names) {
+    if (await isNeverBegun(name)) note(`${name}: this run never began, it is left out`);
+    else begun.push(name);
+  }
+  if (begun.length === 0) {
+    throw new ConfigError("none of these runs began", { fix: "deno task train --help" });
+  }
+  const folders = await Promise.all(begun.map(readFolder));
   const rows = measuredRows(folders, all);
   const table = recallTable(rows, { against: labelOf(against, rows), withReported: reported });
   if (json) return printJson({ rows: folders.flatMap(({ result }) => rowsOf(result)), table });

@@ -31,6 +31,10 @@ const KINDS: Readonly<Record<string, Kind>> = {
   "text only": "text",
 };
 
+/** True of a run's folder in which nothing began: a wrong flag or missing data ended it before its first step. */
+export const isNeverBegun = async (folder: string): Promise<boolean> =>
+  await isThere(`${folder}/lock`) && !await isThere(`${folder}/run.json`);
+
 /** Reads what `train` or `eval` left in a folder. @throws {DataError} If its results are missing or a file is broken. */
 export async function readFolder(folder: string): Promise<RunFolderResults> {
   const result = { ...await readResults(folder), run: folder };

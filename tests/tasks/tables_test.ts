@@ -69,6 +69,12 @@ c  50.00
     deepStrictEqual([missing.code, missing.stdout], [2, ""]);
     match(missing.stderr, /^d\/results\.json: no such file\n.*fix {4}name a run's folder/);
     strictEqual((await run("tables", [], cwd)).code, 2);
+
+    await Deno.mkdir(`${cwd}/e`);
+    await Deno.writeTextFile(`${cwd}/e/lock`, ""); // what a wrong flag leaves of a run
+    const beside = await run("tables", ["a", "e"], cwd);
+    deepStrictEqual([beside.code, beside.stderr], [0, "e: this run never began, it is left out\n"]);
+    match((await run("tables", ["e"], cwd)).stderr, /^none of these runs began\n/m);
   });
 });
 

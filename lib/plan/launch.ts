@@ -143,6 +143,9 @@ export function encodeLaunch(pass: GPUComputePassEncoder, launch: Launch): void 
   pass.dispatchWorkgroups(...launch.grid);
 }
 
+/** Between two lines of progress while pipelines are compiled. */
+const SHOWN_MS = 100;
+
 /**
  * A pipeline's first dispatch compiles it: one launch of each fresh one, with sizes of zero, so that a kernel touches
  * nothing. Those that write state are left out: nothing may change it before the first step.
@@ -152,21 +155,30 @@ export async function warmUp(
   { launches, zeroGroup, fresh }: Commands,
   onProgress?: (done: number, total: number, what: string) => void,
 ): Promise<void> {
-  const left = new Set(fresh);
+  const left = new Set(fresh), started: Promise<void>[] = [];
+  let waited = performance.now(), last = "";
+  const wait = async () => {
+    await Promise.all(started.splice(0)); // sync: compiling is what is waited for and shown
+    waited = performance.now();
+    onProgress?.(fresh.size - left.size, fresh.size, last);
+  };
   for (const launch of launches) {
     const writesState = Object.values(launch.dispatch.bind).some(({ source }) =>
       source.kind === "shard" || source.kind === "gradient"
     );
     const key = variantKey(variantOf(launch.dispatch));
     if (writesState || !left.delete(key)) continue;
+    last = key;
     const encoder = gpu.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     encodeLaunch(pass, { ...launch, stepGroup: zeroGroup, grid: [1, 1, 1] });
     pass.end();
     gpu.queue.submit([encoder.finish()]);
-    await gpu.queue.onSubmittedWorkDone(); // sync: compiling is what is waited for and shown
-    onProgress?.(fresh.size - left.size, fresh.size, key);
+    started.push(gpu.queue.onSubmittedWorkDone());
+    // Deno looks every 10 ms whether the work is done: waiting for each pipeline would cost that each.
+    if (performance.now() - waited >= SHOWN_MS) await wait();
   }
+  if (started.length > 0) await wait();
 }
 
 /** What each launch did and how long it took; the cost of a node stands at its first one. */

@@ -9,7 +9,7 @@ const table = path("tests/tasks/toy_table.ts");
 Deno.test("the demo's table: seeds outside, rows inside; the rows of the question; flags for every row", async () => {
   const demo = await openTable("demo"), options = { out: "o", seeds: 3 };
   const jobs = jobsOf(demo.rows, {}, options);
-  strictEqual(jobs.length, 7 * 3 + 4);
+  strictEqual(jobs.length, 9 * 3 + 4);
   deepStrictEqual(jobs.slice(0, 4).map(({ name }) => name), [
     "baseline-1000steps-seed42",
     "tac-1000steps-seed42",

@@ -1,4 +1,5 @@
 /** Retrieval on a split: encode the galleries, encode the queries, rank. */
+import { env } from "../core/env.ts";
 import { ConfigError, DataError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
 import { filledBatches, queryBatches } from "../data/loader.ts";
@@ -7,6 +8,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { NO_RANK } from "../metrics/ranking.ts";
 import type { Frame, QueryKind } from "../nn/frame.ts";
 import { type CompileOptions, Program } from "../plan/compile.ts";
+import type { Plan } from "../plan/plan.ts";
 import type { State } from "../plan/state.ts";
 import { BatchReader, type ExperimentData, imageBatch, type PlanInputs, queryBatch } from "./batch.ts";
 import { checkFinite, pickRows, rankGallery, type SearchRanking, type Stored } from "./score.ts";
@@ -29,6 +31,9 @@ export interface Ranking {
 
 /** Rows at once: 128 texts of CLIP take 101 MB in its widest layer, which WebGPU's default limit allows. */
 const MAX_BATCH = 128;
+
+/** Batches whose embeddings are on their way to the CPU: Deno answers a read 10 ms after the GPU has. */
+const READS_AT_ONCE = 8;
 
 /** Batches of one encoding have numbers of their own below this, for dropout. */
 const MAX_BATCHES = 2 ** 16;
@@ -191,23 +196,34 @@ export class Evaluator implements Disposable {
     { signal, nextIndex }: { signal?: AbortSignal; nextIndex: () => number },
   ): Promise<Stored> {
     const stored: Record<string, Stored[string]> = {};
-    let done = 0;
-    for (const batch of batches) {
-      signal?.throwIfAborted();
-      const { specs, values } = inputsOf(batch);
-      const plan = await program.plan(specs);
-      plan.run(values, { index: nextIndex() });
-      // sync: the embeddings are needed on the CPU; one wait a batch
+    const keep = async (plan: Plan, rows: number, at: number) => {
+      // sync: the embeddings are needed on the CPU; one wait a batch. The copy is submitted before the next run.
       for (const [name, { shape, data }] of Object.entries(await plan.read())) {
         if (!(data instanceof Float32Array)) throw new ConfigError(`embedding "${name}" is not f32`);
         await checkFinite(plan, data);
         const rowSize = sizeOf(shape.slice(1));
         stored[name] ??= { shape: shape.slice(1), data: new Float32Array(total * rowSize) };
-        stored[name].data.set(data.subarray(0, batch.rows * rowSize), done * rowSize);
+        stored[name].data.set(data.subarray(0, rows * rowSize), at * rowSize);
       }
-      done += batch.rows;
+    };
+    // A check for NaN reads the plan's buffers: then the next batch may not yet write there.
+    const reads: Promise<void>[] = [], atOnce = env("CALA_CHECK_FINITE") === 0 ? READS_AT_ONCE : 1;
+    let done = 0;
+    try {
+      for (const batch of batches) {
+        signal?.throwIfAborted();
+        const { specs, values } = inputsOf(batch);
+        const plan = await program.plan(specs);
+        plan.run(values, { index: nextIndex() });
+        reads.push(keep(plan, batch.rows, done));
+        done += batch.rows;
+        if (reads.length === atOnce) await reads.shift();
+      }
+      await Promise.all(reads);
+      return stored;
+    } finally {
+      await Promise.allSettled(reads); // nothing reads from a plan that is freed
     }
-    return stored;
   }
 
   [Symbol.dispose](): void {

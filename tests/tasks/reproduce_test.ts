@@ -116,7 +116,7 @@ Deno.test("reproduce says how long it takes, trains, compares; again it trains n
 
 Deno.test("reproduce goes on after kill -9 and after Ctrl-C; --done makes the table of what is there", async () => {
   await withFolder(async (cwd) => {
-    const args = ["--table", table, "--seeds", "1", "--steps", "100", "--out", "o"];
+    const args = ["--table", table, "--seeds", "1", "--steps", "100", "--eval-every", "25", "--out", "o"];
     const endIn = async (run: RegExp, signal: Deno.Signal) => {
       const child = task("reproduce", args, cwd);
       const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();

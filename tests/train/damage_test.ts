@@ -25,34 +25,52 @@ const files = [
   "checkpoints/best.safetensors",
 ];
 
-for (const file of files) {
-  Deno.test(`a run whose ${file} is damaged is refused in the user's terms, or ends with the same weights`, async () => {
+let whole: Promise<Map<string, Uint8Array>> | undefined;
+/** The files of such a run. */
+const interrupted = () =>
+  whole ??= (async () => {
+    const found = new Map<string, Uint8Array>();
     await withFolder(async (out) => {
       strictEqual(await train(out, abortedAt(7)), false);
-      const folder = `${out}/${toy.name}/run`, path = `${folder}/${file}`, bytes = await Deno.readFile(path);
-      for (const [how, damage] of Object.entries(damages)) {
-        if (how.includes("JSON") && !file.endsWith(".json")) continue;
-        await withFolder(async (copy) => {
-          await copyFolder(folder, `${copy}/${toy.name}/run`);
-          await damage(`${copy}/${toy.name}/run/${file}`, bytes);
-          const error = await train(copy).then(() => undefined, (error) => error);
-          if (error) {
-            ok(isUserError(error), `${how}: ${Deno.inspect(error)}`);
-            ok(error.message.includes(file.split("/").at(-1) ?? file), `${how}: ${error.message}`);
-            return;
-          }
-          const weights = "checkpoints/last.safetensors";
-          deepStrictEqual((await remains(copy))[weights], (await uninterrupted())[weights], how);
-        });
-      }
+      const folder = `${out}/${toy.name}/run`;
+      const read = async (below: string): Promise<void> => {
+        for await (const { name, isDirectory } of Deno.readDir(`${folder}/${below}`)) {
+          const path = below + name;
+          if (isDirectory) await read(`${path}/`);
+          else found.set(path, await Deno.readFile(`${folder}/${path}`));
+        }
+      };
+      await read("");
     });
+    return found;
+  })();
+
+for (const file of files) {
+  Deno.test(`a run whose ${file} is damaged is refused in the user's terms, or ends with the same weights`, async () => {
+    const bytes = (await interrupted()).get(file);
+    ok(bytes, "no such file");
+    const fitting = Object.entries(damages).filter(([how]) =>
+      !how.includes("JSON") || file.endsWith(".json")
+    );
+    await Promise.all(fitting.map(([how, damage]) =>
+      withFolder(async (copy) => {
+        const folder = `${copy}/${toy.name}/run`;
+        await writeFiles(folder, await interrupted());
+        await damage(`${folder}/${file}`, bytes);
+        const error = await train(copy).then(() => undefined, (error) => error);
+        if (error) {
+          ok(isUserError(error), `${how}: ${Deno.inspect(error)}`);
+          ok(error.message.includes(file.split("/").at(-1) ?? file), `${how}: ${error.message}`);
+          return;
+        }
+        const weights = "checkpoints/last.safetensors";
+        deepStrictEqual((await remains(copy))[weights], (await uninterrupted())[weights], how);
+      })
+    ));
   });
 }
 
-async function copyFolder(from: string, to: string): Promise<void> {
-  await Deno.mkdir(to, { recursive: true });
-  for await (const { name, isDirectory } of Deno.readDir(from)) {
-    if (isDirectory) await copyFolder(`${from}/${name}`, `${to}/${name}`);
-    else await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
-  }
+async function writeFiles(folder: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  await Deno.mkdir(`${folder}/checkpoints`, { recursive: true });
+  for (const [path, bytes] of files) await Deno.writeFile(`${folder}/${path}`, bytes);
 }

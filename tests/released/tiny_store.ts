@@ -62,13 +62,12 @@ export async function writeStoreOf(
     fields,
   });
   await writer.missing(images);
-  for (const image of images) {
+  const rows = images.map((image) => {
     const random = new Random(1, image);
-    await writer.put(
-      [image],
-      Object.fromEntries(Object.entries(fields).map(([name, shape]) => [name, random.normal(sizeOf(shape))])),
-    );
-  }
+    return Object.values(fields).map((shape) => random.normal(sizeOf(shape)));
+  });
+  const fieldOf = (field: number) => Float32Array.from(rows.flatMap((row) => Array.from(row[field])));
+  await writer.put(images, Object.fromEntries(Object.keys(fields).map((name, i) => [name, fieldOf(i)])));
   const texts = Object.values(opened.splits).flatMap(({ triplets }) =>
     triplets.flatMap(({ captions }) => captionTexts(captions))
   );

@@ -6,9 +6,8 @@ import type { ImageField } from "../data/image_source.ts";
 import type { WeightsFile } from "../io/stored_tensor.ts";
 import { hashOfModel, type VisionArch, visionModelOf } from "./backbone_hash.ts";
 import { VisionWeights } from "./keys.ts";
-import { modelFile } from "./model_file.ts";
-import { importVisionPackages } from "./packages.ts";
-import { checkProvider, openSession, resolveProvider, type VisionProvider } from "./runtime.ts";
+import { openGraph } from "./open_graph.ts";
+import type { VisionProvider } from "./runtime.ts";
 
 /** Options of `openBackbone`. */
 export interface BackboneOptions {
@@ -63,13 +62,8 @@ export async function openBackbone(
   { weights, arch, provider = "auto", heads, cacheDir = env("CALA_CACHE"), onProgress }: BackboneOptions,
 ): Promise<Backbone> {
   const model = visionModelOf(weights, arch, heads);
-  const graph = model.graph(new VisionWeights(weights));
-  const chosen = await resolveProvider(provider);
-  const { proto, runtime, libraryFolder } = await importVisionPackages({ cacheDir, onProgress });
-  checkProvider(runtime, chosen, libraryFolder);
-  const hash = hashOfModel(weights, model);
-  const path = await modelFile(graph, proto, `${arch}-${hash}`, { cacheDir, onProgress });
-  const session = await openSession(runtime, path, chosen);
+  const graph = model.graph(new VisionWeights(weights)), hash = hashOfModel(weights, model);
+  const session = await openGraph(graph, `${arch}-${hash}`, { provider, cacheDir, onProgress });
   const { imageSize } = model, imageShape = [3, imageSize, imageSize];
   const dispose = () => session.dispose();
   return {
@@ -78,13 +72,13 @@ export async function openBackbone(
     ),
     imageSize,
     hash,
-    provider: chosen,
+    provider: session.provider,
     run(pixels) {
       const B = pixels.length / sizeOf(imageShape);
       if (B === 0 || !Number.isInteger(B)) {
         throw new ShapeError(`${pixels.length} pixels are no batch [B, ${imageShape.join(", ")}]`);
       }
-      return session.run("image", pixels, [B, ...imageShape]);
+      return session.run({ image: { data: pixels, shape: [B, ...imageShape] } });
     },
     dispose,
     [Symbol.asyncDispose]: dispose,

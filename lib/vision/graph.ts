@@ -21,7 +21,7 @@ export interface Weight {
 /** A small tensor that stands in the graph itself: sizes for `Reshape`, a factor. */
 export type Constant = { readonly i64: readonly number[] } | { readonly f32: number };
 
-/** A graph of one input with a free batch size. Every tensor is f32. */
+/** A graph with a free batch size. Every input and output is f32. */
 export interface Graph {
   readonly name: string;
   readonly nodes: readonly GraphNode[];
@@ -30,6 +30,11 @@ export interface Graph {
   /** By name, without the batch axis. */
   readonly inputs: Readonly<Record<string, Shape>>;
   readonly outputs: Readonly<Record<string, Shape>>;
+  /** Inputs and outputs that belong to the batch as a whole, with all their axes. */
+  readonly shared?: {
+    readonly inputs: Readonly<Record<string, Shape>>;
+    readonly outputs: Readonly<Record<string, Shape>>;
+  };
 }
 
 /** Collects a graph. Every method gives the name of the tensor that it adds. */
@@ -73,7 +78,13 @@ export class GraphBuilder {
     return name;
   }
 
-  finish(name: string, inputs: Graph["inputs"], outputs: Graph["outputs"]): Graph {
-    return { name, nodes: this.#nodes, weights: this.#weights, constants: this.#constants, inputs, outputs };
+  finish(
+    name: string,
+    inputs: Graph["inputs"],
+    outputs: Graph["outputs"],
+    shared?: Graph["shared"],
+  ): Graph {
+    const [nodes, weights, constants] = [this.#nodes, this.#weights, this.#constants];
+    return { name, nodes, weights, constants, inputs, outputs, shared };
   }
 }

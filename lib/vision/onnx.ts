@@ -46,8 +46,8 @@ export function encodeModel({ onnx }: OnnxProto, graph: Graph, weightsName: stri
       name: graph.name,
       node: graph.nodes.map(nodeFields),
       initializer,
-      input: Object.entries(graph.inputs).map(valueInfo),
-      output: Object.entries(graph.outputs).map(valueInfo),
+      input: valueInfos(graph.inputs, graph.shared?.inputs),
+      output: valueInfos(graph.outputs, graph.shared?.outputs),
     },
   }).finish();
 }
@@ -97,12 +97,14 @@ const nodeFields = ({ op, inputs, outputs, attributes }: GraphNode) => ({
   }),
 });
 
-const valueInfo = ([name, shape]: [string, readonly number[]]) => ({
+const valueInfos = (batched: Graph["inputs"], shared: Graph["inputs"] = {}) => [
+  ...Object.entries(batched).map(([name, shape]) => valueInfo(name, [{ dimParam: "B" }, ...dims(shape)])),
+  ...Object.entries(shared).map(([name, shape]) => valueInfo(name, dims(shape))),
+];
+
+const dims = (shape: readonly number[]) => shape.map((dimValue) => ({ dimValue }));
+
+const valueInfo = (name: string, dim: readonly object[]) => ({
   name,
-  type: {
-    tensorType: {
-      elemType: FLOAT,
-      shape: { dim: [{ dimParam: "B" }, ...shape.map((dimValue) => ({ dimValue }))] },
-    },
-  },
+  type: { tensorType: { elemType: FLOAT, shape: { dim } } },
 });

@@ -1,17 +1,23 @@
 /**
  * CLIP's ModifiedResNet as an ONNX graph: the last stage's map, and its attention pool. BatchNorm has the statistics of
- * the checkpoint, and is folded into the convolution before it.
+ * the checkpoint, and is folded into the convolution before it; or its statistics are the graph's inputs and outputs.
  *
  * Source: openai/CLIP, `model.py` (`ModifiedResNet`, `Bottleneck`, `AttentionPool2d`); CaLa's README for the map.
  */
 import type { Shape } from "../core/shape.ts";
 import type { WeightsFile } from "../io/weights_file.ts";
+import { EPS, type NormLayer, NormWriter } from "./batch_norm.ts";
 import { type Graph, GraphBuilder } from "./graph.ts";
 import { blockCount, headsOf, shapeOf, sideOf, type VisionModel, type VisionWeights } from "./keys.ts";
 
 /** Pixels of the image to one of the last map: the stem halves twice, three stages once. */
 const STRIDE = 32;
-const EPS = 1e-5;
+
+/** The model, with a second graph: its BatchNorms take statistics that are fed, or the batch's. */
+export interface ResNetModel extends VisionModel {
+  /** @returns Also its layers, in the order of their statistics. */
+  liveGraph(weights: VisionWeights): { readonly graph: Graph; readonly layers: readonly NormLayer[] };
+}
 
 /** One convolution with the BatchNorm behind it. */
 interface ConvSpec {
@@ -48,7 +54,7 @@ interface ResNetSpec {
  * @param heads Of the attention pool. Default: as many as its width has 64s.
  * @throws {DataError} If the file does not tell the sizes.
  */
-export function resnet(file: WeightsFile, heads?: number): VisionModel {
+export function resnet(file: WeightsFile, heads?: number): ResNetModel {
   const title = "CLIP's ModifiedResNet", prefix = "visual.";
   const [width, half] = shapeOf(file, title, `${prefix}conv3.weight`, 4);
   const stages = [1, 2, 3, 4].map((s) => blockCount(file, title, `${prefix}layer${s}.`));
@@ -65,12 +71,29 @@ export function resnet(file: WeightsFile, heads?: number): VisionModel {
     grid: sideOf(file, title, `${prefix}attnpool.positional_embedding`),
     embedDim: shapeOf(file, title, `${prefix}attnpool.c_proj.weight`, 2)[0],
   };
+  const addPool = (g: GraphBuilder, weights: VisionWeights) =>
+    attentionPool(g, spec, heads ?? headsOf(channels, file), `${prefix}attnpool.`, weights);
   return {
     title,
     keys: keysOf(spec, prefix),
     imageSize: spec.grid * STRIDE,
-    fields: { map: [channels, spec.grid, spec.grid], pooled: [spec.embedDim] },
-    graph: (weights) => graphOf(spec, heads ?? headsOf(channels, file), prefix, weights),
+    fields: fieldsOf(spec),
+    graph(weights) {
+      const g = new GraphBuilder();
+      addLayers(g, spec, (x, conv) => addFolded(g, x, conv, weights));
+      addPool(g, weights);
+      return g.finish("resnet", inputsOf(spec), fieldsOf(spec));
+    },
+    liveGraph(weights) {
+      const g = new GraphBuilder(), norms = new NormWriter(g, weights);
+      addLayers(g, spec, (x, conv, side) => {
+        const y = addConv(g, conv, [x, weights.add(g, conv.conv)]);
+        return norms.add(y, { name: conv.norm, channels: conv.outputs, area: side ** 2 });
+      });
+      addPool(g, weights);
+      const graph = g.finish("resnet-live", inputsOf(spec), fieldsOf(spec), norms.finish());
+      return { graph, layers: norms.layers };
+    },
   };
 }
 
@@ -136,62 +159,76 @@ function keysOf({ stem, blocks, channels: C, grid, embedDim }: ResNetSpec, prefi
   return keys;
 }
 
-function graphOf(spec: ResNetSpec, heads: number, prefix: string, weights: VisionWeights): Graph {
-  const g = new GraphBuilder();
+const inputsOf = ({ grid }: ResNetSpec) => ({ image: [3, grid * STRIDE, grid * STRIDE] });
+const fieldsOf = ({ channels, grid, embedDim }: ResNetSpec) => ({
+  map: [channels, grid, grid],
+  pooled: [embedDim],
+});
+
+/**
+ * From `image` to `map`.
+ *
+ * @param convNorm Adds a convolution of `x` and its BatchNorm; the result has sides of `side`.
+ */
+function addLayers(
+  g: GraphBuilder,
+  { stem, blocks, grid }: ResNetSpec,
+  convNorm: (x: string, conv: ConvSpec, side: number) => string,
+): void {
   const relu = (x: string, output = "") => g.op("Relu", [x], {}, output);
   const average = (x: string, stride: number) =>
     stride === 1
       ? x
       : g.op("AveragePool", [x], { kernel_shape: [stride, stride], strides: [stride, stride] });
-  const convNorm = (x: string, conv: ConvSpec) => {
-    const { side, stride } = conv, pad = (side - 1) / 2;
-    return g.op("Conv", [x, ...addFolded(g, conv, weights)], {
-      kernel_shape: [side, side],
-      strides: [stride, stride],
-      pads: [pad, pad, pad, pad],
-    });
-  };
-
-  let x = average(spec.stem.reduce((h, conv) => relu(convNorm(h, conv)), "image"), 2);
-  for (const [i, { convs: [one, two, three], stride, downsample }] of spec.blocks.entries()) {
-    const inner = average(relu(convNorm(relu(convNorm(x, one)), two)), stride);
-    const shortcut = downsample ? convNorm(average(x, stride), downsample) : x;
-    const isLast = i === spec.blocks.length - 1;
-    x = relu(g.op("Add", [convNorm(inner, three), shortcut]), isLast ? "map" : "");
+  let side = grid * STRIDE / 2;
+  let x = average(stem.reduce((h, conv) => relu(convNorm(h, conv, side)), "image"), 2);
+  side /= 2;
+  for (const [i, { convs: [one, two, three], stride, downsample }] of blocks.entries()) {
+    const inner = average(relu(convNorm(relu(convNorm(x, one, side)), two, side)), stride);
+    side /= stride;
+    const shortcut = downsample ? convNorm(average(x, stride), downsample, side) : x;
+    const isLast = i === blocks.length - 1;
+    x = relu(g.op("Add", [convNorm(inner, three, side), shortcut]), isLast ? "map" : "");
   }
-  attentionPool(g, x, spec, heads, `${prefix}attnpool.`, weights);
-  const { channels: C, grid, embedDim } = spec, size = grid * STRIDE;
-  return g.finish("resnet", { image: [3, size, size] }, { map: [C, grid, grid], pooled: [embedDim] });
 }
 
-/** Weight and bias of a convolution with its BatchNorm: `w·γ/√(σ² + ε)` and `β - μ·γ/√(σ² + ε)`, in double precision. */
-function addFolded(g: GraphBuilder, { conv, norm, outputs, inputs, side }: ConvSpec, weights: VisionWeights) {
+/** @param inputs Image, weight, and a bias where there is one. */
+function addConv(g: GraphBuilder, { side, stride }: ConvSpec, inputs: readonly string[]): string {
+  const pad = (side - 1) / 2;
+  return g.op("Conv", inputs, {
+    kernel_shape: [side, side],
+    strides: [stride, stride],
+    pads: [pad, pad, pad, pad],
+  });
+}
+
+/** A convolution with its BatchNorm: weight and bias `w·γ/√(σ² + ε)` and `β - μ·γ/√(σ² + ε)`, in double precision. */
+function addFolded(g: GraphBuilder, x: string, spec: ConvSpec, weights: VisionWeights): string {
+  const { conv, norm, outputs, inputs, side } = spec;
   const scales = () => {
     const gamma = weights.read(`${norm}.weight`), variance = weights.read(`${norm}.running_var`);
     return Float64Array.from(gamma, (v, i) => v / Math.sqrt(variance[i] + EPS));
   };
-  return [
-    g.weight(conv, {
-      shape: [outputs, inputs, side, side],
-      values() {
-        const scale = scales(), area = inputs * side * side;
-        return weights.read(conv).map((v, i) => v * scale[Math.floor(i / area)]);
-      },
-    }),
-    g.weight(`${norm}.bias`, {
-      shape: [outputs],
-      values() {
-        const scale = scales(), mean = weights.read(`${norm}.running_mean`);
-        return weights.read(`${norm}.bias`).map((v, i) => v - mean[i] * scale[i]);
-      },
-    }),
-  ];
+  const weight = g.weight(conv, {
+    shape: [outputs, inputs, side, side],
+    values() {
+      const scale = scales(), area = inputs * side * side;
+      return weights.read(conv).map((v, i) => v * scale[Math.floor(i / area)]);
+    },
+  });
+  const bias = g.weight(`${norm}.bias`, {
+    shape: [outputs],
+    values() {
+      const scale = scales(), mean = weights.read(`${norm}.running_mean`);
+      return weights.read(`${norm}.bias`).map((v, i) => v - mean[i] * scale[i]);
+    },
+  });
+  return addConv(g, spec, [x, weight, bias]);
 }
 
-/** Attention whose only query is the mean of the map's cells. */
+/** From `map` to `pooled`: attention whose only query is the mean of the map's cells. */
 function attentionPool(
   g: GraphBuilder,
-  map: string,
   { channels: C }: ResNetSpec,
   heads: number,
   pool: string,
@@ -204,7 +241,7 @@ function attentionPool(
   const byHead = (y: string, perm: readonly number[]) =>
     g.op("Transpose", [g.op("Reshape", [y, g.sizes(0, 0, heads, C / heads)])], { perm });
 
-  const cells = g.op("Reshape", [map, g.sizes(0, C, -1)]); // [B, C, HW]
+  const cells = g.op("Reshape", ["map", g.sizes(0, C, -1)]); // [B, C, HW]
   const all = g.op("Concat", [g.op("ReduceMean", [cells], { axes: [2], keepdims: 1 }), cells], { axis: 2 });
   const rows = g.op("Transpose", [all], { perm: [0, 2, 1] }); // [B, 1 + HW, C]
   const tokens = g.op("Add", [rows, weights.add(g, `${pool}positional_embedding`)]);

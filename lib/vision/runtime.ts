@@ -28,10 +28,16 @@ interface RuntimeSession {
 export const VISION_PROVIDERS = ["auto", "cpu", "webgpu", "cuda", "coreml", "dml"] as const;
 export type VisionProvider = (typeof VISION_PROVIDERS)[number];
 
+/** A value that a model is fed with. */
+export interface Feed {
+  readonly data: Float32Array;
+  readonly shape: Shape;
+}
+
 /** A model, ready to run. */
 export interface Session {
-  /** Feeds `[B, ...]` and gives every output by its name. */
-  run(name: string, data: Float32Array, shape: Shape): Promise<Record<string, Float32Array<ArrayBuffer>>>;
+  /** Feeds inputs by name, and gives every output by its name. */
+  run(feeds: Readonly<Record<string, Feed>>): Promise<Record<string, Float32Array<ArrayBuffer>>>;
   dispose(): Promise<void>;
 }
 
@@ -103,8 +109,12 @@ export async function openSession(
     });
   });
   return {
-    async run(name, data, shape) {
-      const results = await session.run({ [name]: new runtime.Tensor("float32", data, shape) });
+    async run(feeds) {
+      const results = await session.run(Object.fromEntries(
+        Object.entries(feeds).map((
+          [name, { data, shape }],
+        ) => [name, new runtime.Tensor("float32", data, shape)]),
+      ));
       return Object.fromEntries(
         Object.entries(results).map(([output, { data }]) => [output, data as Float32Array<ArrayBuffer>]),
       );

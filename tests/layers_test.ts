@@ -26,6 +26,7 @@ const layers: Record<string, readonly string[]> = {
     "vision",
     "plan",
     "nn",
+    "tensor",
     "metrics",
     "data",
     "text",

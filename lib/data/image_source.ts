@@ -12,8 +12,11 @@ export interface ImageSource {
   readonly fields: Readonly<Record<string, ImageField>>;
   /** Number of images. */
   readonly count: number;
-  /** Copies the fields named in `into`, images one after another: each array is `[ids.length, ...shape]`. */
-  read(ids: ArrayLike<number>, into: Record<string, Uint8Array | Float32Array>): void;
+  /**
+   * Copies the fields named in `into`, images one after another: each array is `[ids.length, ...shape]`. A promise where
+   * they are yet to be computed; then calls are served in their order.
+   */
+  read(ids: ArrayLike<number>, into: Record<string, Uint8Array | Float32Array>): void | Promise<void>;
 }
 
 /**
@@ -29,10 +32,10 @@ export function joinSources(
   return {
     fields: { ...first.fields, ...second.fields },
     count: first.count,
-    read(ids, into) {
+    async read(ids, into) {
       for (const source of sources) {
         const own = Object.entries(into).filter(([name]) => Object.hasOwn(source.fields, name));
-        if (own.length > 0) source.read(ids, Object.fromEntries(own));
+        if (own.length > 0) await source.read(ids, Object.fromEntries(own));
       }
     },
     [Symbol.dispose]() {

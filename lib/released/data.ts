@@ -10,6 +10,7 @@ import type { RunContext } from "../train/session.ts";
 import type { StoredEmbeds } from "./belonging.ts";
 import { openEmbeds } from "./embeds.ts";
 import type { ReleasedDataset } from "./flags.ts";
+import { openLiveClip } from "./live_clip.ts";
 import { checkAnnotations, featuresCommand, storeInCache, transformName } from "./store.ts";
 
 /** What the data are read by. */
@@ -25,6 +26,8 @@ export interface StoreFlags {
   readonly weights: string;
   readonly transform: "targetpad" | "squarepad" | "clip";
   readonly targetRatio: number;
+  /** `batch`: CLIP's BatchNorm as in the released training (Q13). */
+  readonly batchNorm?: "running" | "batch";
   readonly saveTraining: boolean;
   readonly saveBest: boolean;
   readonly baseline?: boolean;
@@ -65,12 +68,12 @@ type Rule = (typeof RULES)[keyof typeof RULES];
  * @throws {DataError} If the store, or its `embeds` where they are read, is unfinished or damaged.
  */
 export async function openReleasedData(
-  { cacheDir }: Pick<RunContext, "cacheDir">,
+  run: Pick<RunContext, "cacheDir" | "progress">,
   flags: StoreFlags,
 ): Promise<StoreData> {
   checkFlags(flags);
   const usual = `stores/${flags.dataset}-${flags.encoderArch}`, asked = requestOf(flags);
-  const folder = flags.store || (flags.data ? await storeInCache(cacheDir, asked) : usual);
+  const folder = flags.store || (flags.data ? await storeInCache(run.cacheDir, asked) : usual);
   const makeIt = `make it, once${flags.data ? "" : "; DIR is the data set's folder"}:\n  ` +
     featuresCommand(asked, flags.data ? flags.store : folder);
   const store = await openIfThere(folder, flags, makeIt);
@@ -101,7 +104,7 @@ export async function openReleasedData(
     const embeds = !isClip && flags.encoder === "multi"
       ? await openEmbeds(folder, store, flags.weights)
       : undefined;
-    return {
+    const data: StoreData = {
       dataset,
       images: embeds ? joinSources(images, embeds.images) : images,
       store: folder,
@@ -114,6 +117,9 @@ export async function openReleasedData(
       keepsReference: dataset.keepsReference,
       ...rule,
     };
+    if (flags.batchNorm !== "batch") return data;
+    const protocol = { ...data.protocol, features: "f32", batchNorm: "batch" };
+    return { ...data, ...await openLiveClip(run, flags, store, folder), protocol };
   } catch (error) {
     store[Symbol.dispose]();
     throw error;

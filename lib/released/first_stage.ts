@@ -11,12 +11,20 @@ const PREFIX = "clip.";
  *
  * @param path A run's folder, of which the checkpoint is taken that its table is made from, or a checkpoint's file.
  * @param baseline The run must be one without CaLa.
- * @throws {ConfigError} If there is no such run or file, or the run is not done, or it has CaLa against `baseline`.
+ * @throws {ConfigError} If there is no such run or file, or the run is not done, it has CaLa against `baseline`, or its image
+ * side is not the published one's.
  * @throws {DataError} If it is of another model.
  */
 export async function openFirstStage(path: string, baseline = false): Promise<WeightsFile & Disposable> {
   const file = await openWeights(await fileOf(path.replace(/[/\\]+$/, ""), baseline));
   const keys = [...file.tensors.keys()];
+  if (keys.some((key) => key.startsWith(`${PREFIX}visual.`))) {
+    file[Symbol.dispose]();
+    throw new ConfigError(`--first-stage: ${path} was trained with --batch-norm batch`, {
+      where: `${file.name}: its image side has statistics of its own, and the Combiner reads stored features`,
+      fix: "train the first stage with --batch-norm running",
+    });
+  }
   if (keys.includes("token_embedding.weight")) return file;
   if (keys.some((key) => key.startsWith(PREFIX))) return below(file, PREFIX);
   file[Symbol.dispose]();

@@ -146,6 +146,12 @@ export const clipFlags = <D extends ReleasedDataset, F extends TrainedFrame>(dat
   }),
   ...training,
   ...frames[frame],
+  batchNorm: flag(
+    "running",
+    "the ResNet's BatchNorm in training: by the checkpoint's running statistics, so features are stored; or as " +
+      "released by those of each batch, from the pictures, which moves the running ones (Q13)",
+    { choices: ["running", "batch"] },
+  ),
   spatialTokens: flag(false, "a token of the map is a place in the image, not a run of memory (Q21)"),
   learnedClassToken: flag(false, "TAC's class token is learned, not drawn anew at every step (Q22)"),
 });

@@ -5,14 +5,7 @@ import type { RunContext } from "../train/session.ts";
 import { checkBackbone, checkEmbeds } from "./belonging.ts";
 import type { StoreData } from "./data.ts";
 import { below, openFirstStage } from "./first_stage.ts";
-
-/** Where the published files are to be had, by name: their hosts change, their publishers do not. */
-const PUBLISHED = {
-  blip2:
-    'blip2_pretrained_vitL.pth: LAVIS (Salesforce), model "blip2_feature_extractor", type "pretrain_vitL"',
-  clip:
-    'RN50x4.pt: OpenAI CLIP, model "RN50x4", SHA-256 7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd',
-};
+import { openPublished } from "./published.ts";
 
 /** Where those of one copy of the encoder begin in a run's own checkpoint. */
 const OWN = { blip2: "multimodal.", clip: "clip." };
@@ -22,7 +15,7 @@ const OWN_VISUAL = "visual.";
 /** What says where the weights are. */
 export interface WeightsFlags {
   readonly weights: string;
-  readonly encoderArch: keyof typeof PUBLISHED;
+  readonly encoderArch: "blip2" | "clip";
   /** The Combiner's first stage: its text encoder takes the published one's place. */
   readonly firstStage?: string;
   readonly baseline?: boolean;
@@ -49,16 +42,7 @@ export async function openReleasedWeights(
     });
   }
   if (firstStage) return await openFirstStage(firstStage, baseline);
-  try {
-    await Deno.stat(weights);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new ConfigError(`${weights}: no such checkpoint`, {
-      where: "--weights",
-      fix: `the published file is ${PUBLISHED[encoderArch]}; --weights names where it lies`,
-    });
-  }
-  const file = await openWeights(weights);
+  const file = await openPublished(weights, encoderArch);
   return await checked(file, file, async () => {
     checkBackbone(file, encoderArch, store, backbone);
     if (embeds) await checkEmbeds(file, embeds, store, weights);

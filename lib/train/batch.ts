@@ -9,11 +9,14 @@ import type { Protocol } from "../metrics/protocol.ts";
 import type { ImageBatch, QueryBatch, TripletBatch } from "../nn/frame.ts";
 import type { InputSpecs } from "../plan/compile.ts";
 import type { Tensor, TensorData } from "../tensor/tensor.ts";
+import type { LiveImages } from "./live_images.ts";
 
 /** The data of an experiment: what it trains on, and how captions and pictures reach the model. */
 export interface ExperimentData {
   readonly dataset: Dataset;
   readonly images: ImageSource;
+  /** What training reads in their place, where a picture's features are not the same at every step. */
+  readonly live?: LiveImages;
   readonly text: TextOptions;
   /** The text of a training triplet. Default: its one caption. */
   readonly trainCaption?: (captions: readonly string[], u: number) => string;
@@ -64,7 +67,7 @@ export interface PlanInputs {
 const NO_SHIFT: Shift = { x: 0, y: 0 };
 
 /** What batches are read from. */
-type BatchSources = Pick<ExperimentData, "images" | "fields" | "textFeatures">;
+type BatchSources = Pick<ExperimentData, "images" | "live" | "fields" | "textFeatures">;
 
 /** Makes plan inputs of batches. The pictures' arrays are reused: a batch holds until the next one of its kind. */
 export class BatchReader {
@@ -78,24 +81,24 @@ export class BatchReader {
    * @param use Which of the fields are read.
    * @throws {ConfigError} If the images have a field that no model reads: bytes other than the demo's pixels.
    */
-  constructor({ images, fields, textFeatures }: BatchSources, use: "train" | "evaluation") {
+  constructor({ images, live, fields, textFeatures }: BatchSources, use: "train" | "evaluation") {
     const bytes = Object.entries(images.fields).find(([, { dtype }]) => dtype === "u8");
     if (bytes && !(images instanceof Pixels)) {
       throw new ConfigError(`image field "${bytes[0]}" is u8, a model reads f32`);
     }
-    this.#images = images;
+    this.#images = use === "train" && live ? live.images : images;
     this.#references = fields?.[use] ?? Object.keys(images.fields);
     this.#candidates = fields?.candidates ?? this.#references;
     this.#textFeatures = textFeatures;
   }
 
   /** References, targets, texts. */
-  triplets(batch: TrainBatch): PlanInputs {
-    return merge(
+  async triplets(batch: TrainBatch): Promise<PlanInputs> {
+    const images = await Promise.all([ // both begin at once
       this.#read("reference", batch.references, batch.shifts.reference),
       this.#read("target", batch.targets, batch.shifts.target),
-      this.#texts(batch),
-    );
+    ]);
+    return merge(...images, this.#texts(batch));
   }
   /** The shapes of `rows` triplets with texts of `length` tokens; reads nothing. */
   tripletSpecs(rows: number, length: number): InputSpecs {
@@ -106,11 +109,11 @@ export class BatchReader {
     };
   }
   /** References and texts. */
-  queries(batch: QueryRows): PlanInputs {
-    return merge(this.#read("reference", batch.references), this.#texts(batch));
+  async queries(batch: QueryRows): Promise<PlanInputs> {
+    return merge(await this.#read("reference", batch.references), this.#texts(batch));
   }
   /** Gallery images. */
-  gallery(ids: ArrayLike<number>): PlanInputs {
+  gallery(ids: ArrayLike<number>): Promise<PlanInputs> {
     return this.#read("gallery", ids);
   }
 
@@ -118,13 +121,13 @@ export class BatchReader {
     return prefix === "reference" ? this.#references : this.#candidates;
   }
 
-  #read(prefix: Role, ids: ArrayLike<number>, shift = NO_SHIFT): PlanInputs {
+  async #read(prefix: Role, ids: ArrayLike<number>, shift = NO_SHIFT): Promise<PlanInputs> {
     const specs = this.#specs(prefix, ids.length), into: Record<string, Float32Array<ArrayBuffer>> = {};
     for (const field of this.#fields(prefix)) {
       into[field] = this.#array(`${prefix}.${field}`, sizeOf(specs[`${prefix}.${field}`].shape));
     }
     if (this.#images instanceof Pixels) this.#images.readPixels(ids, shift, into.pixels);
-    else this.#images.read(ids, into);
+    else await this.#images.read(ids, into);
     return {
       specs,
       values: Object.fromEntries(Object.entries(into).map(([field, array]) => [`${prefix}.${field}`, array])),

@@ -190,7 +190,7 @@ export class Evaluator implements Disposable {
   /** Runs a program over batches and keeps the rows that count. */
   async #encode<B extends { rows: number }>(
     batches: Iterable<B>,
-    inputsOf: (batch: B) => PlanInputs,
+    inputsOf: (batch: B) => Promise<PlanInputs>,
     program: Program,
     total: number,
     { signal, nextIndex }: { signal?: AbortSignal; nextIndex: () => number },
@@ -212,10 +212,12 @@ export class Evaluator implements Disposable {
     try {
       for (const batch of batches) {
         signal?.throwIfAborted();
-        const { specs, values } = inputsOf(batch);
+        const { specs, values } = await inputsOf(batch);
         const plan = await program.plan(specs);
         plan.run(values, { index: nextIndex() });
-        reads.push(keep(plan, batch.rows, done));
+        const read = keep(plan, batch.rows, done);
+        read.catch(() => {}); // it is thrown where it is awaited
+        reads.push(read);
         done += batch.rows;
         if (reads.length === atOnce) await reads.shift();
       }

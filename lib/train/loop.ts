@@ -6,6 +6,7 @@ import { describeNonFinite, profileTable } from "../plan/debug.ts";
 import { plannedBytes } from "../plan/planned.ts";
 import { type ResultRow, RING_SLOTS } from "../plan/results.ts";
 import type { CheckpointPlace, Checkpoints } from "./checkpoint.ts";
+import { finishLiveStep } from "./live_images.ts";
 import type { RunLog, StepRecord } from "./log.ts";
 import { Meter } from "./meter.ts";
 import type { Progress } from "./progress.ts";
@@ -94,8 +95,10 @@ export async function trainLoop(start: number, options: LoopOptions): Promise<bo
     return false;
   };
 
+  const batchOf = (step: number) => step < totalSteps ? reader.triplets(loader.batchAt(step)) : undefined;
+
   let step = start;
-  let next = step < totalSteps ? reader.triplets(loader.batchAt(step)) : undefined;
+  let next = await batchOf(step);
   while (next) {
     if (signal.aborted) return await stop();
     const plan = await program.plan(next.specs).catch((error) => {
@@ -104,11 +107,12 @@ export async function trainLoop(start: number, options: LoopOptions): Promise<bo
     if (!plan) return await stop();
     meter.begin();
     plan.run(next.values, { index: step, learningRates: session.learningRates(step) });
+    finishLiveStep(session.state, session.live);
     running.add(plan);
     step++;
     unread++;
     // The next batch is made while the GPU works on this one.
-    next = step < totalSteps ? reader.triplets(loader.batchAt(step)) : undefined;
+    next = await batchOf(step);
     await setImmediate(); // lets Ctrl-C through
     const isBoundary = step === totalSteps || (evalEvery > 0 && step % evalEvery === 0);
     const now = performance.now();

@@ -10,6 +10,7 @@ import { Checkpoints } from "./checkpoint.ts";
 import type { StoredConfig } from "./config.ts";
 import { Evaluator } from "./evaluate.ts";
 import type { Experiment } from "./experiment.ts";
+import { restoreLive } from "./live_images.ts";
 import type { Progress } from "./progress.ts";
 import type { RunManifest } from "./run.ts";
 import { contextOf, openModel } from "./session.ts";
@@ -82,6 +83,7 @@ export class OpenedRun implements Disposable {
     try {
       const checkpoints = new Checkpoints(`${path}/checkpoints`, opened.params, state, manifest.configHash);
       const { step } = await checkpoints.loadWeights(which);
+      await restoreLive(state, data.live);
       progress.note(`${path}: ${which} checkpoint, step ${step}, on ${gpu.name}`);
       const evaluator = new Evaluator(gpu, opened.model.frame, state, data, config);
       return new OpenedRun(path, manifest, which, step, data, evaluator, gpu, state);
@@ -103,5 +105,6 @@ export class OpenedRun implements Disposable {
     this.evaluator[Symbol.dispose]();
     this.state[Symbol.dispose]();
     this.gpu[Symbol.dispose]();
+    this.data.live?.[Symbol.dispose]();
   }
 }

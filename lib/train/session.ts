@@ -13,6 +13,7 @@ import { BatchReader, type ExperimentData, tripletBatch } from "./batch.ts";
 import type { TrainingConfig } from "./config.ts";
 import { gradCacheStep } from "./gradcache.ts";
 import type { AdamW } from "./optimizer.ts";
+import type { LiveImages } from "./live_images.ts";
 import type { Progress } from "./progress.ts";
 import type { Schedule } from "./rate.ts";
 import {
@@ -82,8 +83,8 @@ export async function openModel(
   const data = await functions.data(context, config);
   const model = await functions.model(context, config, data);
   const params = new Map(model.frame.params);
-  for (const [key, param] of model.heads?.params ?? []) {
-    if (params.has(key)) throw new ConfigError(`frame and heads both have a parameter "${key}"`);
+  for (const [key, param] of [...model.heads?.params ?? [], ...data.live?.params ?? []]) {
+    if (params.has(key)) throw new ConfigError(`two parameters have the key "${key}"`);
     params.set(key, param);
   }
   return { data, model, params };
@@ -116,6 +117,7 @@ export class TrainingSession implements Disposable {
   readonly state: State;
   readonly loader: TrainLoader;
   readonly reader: BatchReader;
+  readonly live?: LiveImages;
   readonly program: BySignature<StepPlan>;
   /** For the longest texts: shorter ones share its slabs. */
   readonly memory: PlannedMemory;
@@ -148,6 +150,7 @@ export class TrainingSession implements Disposable {
       maxShift,
     });
     this.reader = new BatchReader(data, "train");
+    this.live = data.live;
     const { maker, adamw, schedule, trainable } = stepOf(functions, config, model);
     this.#adamw = adamw;
     this.#schedule = schedule;

@@ -11,6 +11,7 @@ import { Evaluator } from "./evaluate.ts";
 import type { TrainingConfig } from "./config.ts";
 import { saveCurves } from "./curves.ts";
 import type { Experiment } from "./experiment.ts";
+import { restoreLive } from "./live_images.ts";
 import { RunLog } from "./log.ts";
 import { trainLoop } from "./loop.ts";
 import type { Progress } from "./progress.ts";
@@ -43,6 +44,7 @@ export async function trainRun(
   using gpu = await openDevice(); // first: without one, nobody has to wait for the data
   const opened = await openModel(experiment.functions, config, context);
   const { data, model, params } = opened;
+  using _live = data.live;
   signal.throwIfAborted();
   // All that a wrong flag can break comes before the run is begun: a run that never began leaves its name free.
   using session = new TrainingSession(gpu, experiment.functions, config, opened, context);
@@ -66,6 +68,7 @@ export async function trainRun(
   const checkpoints = new Checkpoints(run.file("checkpoints"), params, session.state, run.configHash);
 
   const place = await checkpoints.loadLast();
+  await restoreLive(session.state, data.live);
   const start = place?.step ?? 0;
   const count = [...params.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   progress.note(
@@ -109,6 +112,7 @@ export async function trainRun(
     return false;
   }
   if (config.tableFrom === "best") await checkpoints.loadWeights("best");
+  await restoreLive(session.state, data.live);
   progress.live("measuring the trained weights");
   const measured = await measure(evaluator, data, evaluator.kinds, signal);
   await saveResults(run.path, resultOf(run.path, data, measured, await readBefore(run.path)), measured, data);

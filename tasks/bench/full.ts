@@ -98,7 +98,7 @@ export async function runFull(
     using gpu = await openDevice();
     const compile = await timed("planning, allocating, uploading, compiling", async () => {
       const session = new TrainingSession(gpu, functions, config, load.value, context);
-      const batch = session.reader.triplets(session.loader.batchAt(0));
+      const batch = await session.reader.triplets(session.loader.batchAt(0));
       return { session, batch, plan: await session.program.plan(batch.specs) };
     });
     using session = compile.value.session;

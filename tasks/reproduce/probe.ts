@@ -38,7 +38,7 @@ export async function probe(
     signal.throwIfAborted();
     const begin = performance.now();
     if (step > WARM_UP && begin - start > TIMED_MS) break;
-    const { specs, values } = reader.triplets(loader.batchAt(step));
+    const { specs, values } = await reader.triplets(loader.batchAt(step));
     const plan = await program.plan(specs);
     plan.run(values, { index: step, learningRates: session.learningRates(step) });
     await plan.results(); // sync: a step's time ends with the GPU's work

@@ -100,7 +100,7 @@ Deno.test("multi reads of targets and galleries their embeds alone; both reads n
   await add(world, store);
   const open = (line: string) =>
     openReleasedData(
-      { cacheDir: world.folder },
+      { cacheDir: world.folder, progress: () => {} },
       parseFlags(blip2Flags("cirr", "sum"), `--store ${store} --weights ${weights} ${line}`.split(" "))
         .values,
     );

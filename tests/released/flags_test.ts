@@ -13,7 +13,7 @@ import { writeTinyBlip2 } from "../models/tiny_checkpoints.ts";
 import { writeTinyStore } from "./tiny_store.ts";
 
 /** No test here looks into the cache. */
-const HERE = { cacheDir: "no/such/cache" };
+const HERE = { cacheDir: "no/such/cache", progress: () => {} };
 
 /** As a user types it. */
 const parse = <S extends FlagSpecs>(flags: S, line: string) =>

@@ -44,7 +44,10 @@ Deno.test("a folder without features, or changed since, is named with the comman
   const cacheDir = `${world.folder}/cache`, weights = await world.weights("clip");
   const experiment = await openExperiment("folder_clip_sum");
   const open = (values: Record<string, string>) =>
-    openReleasedData({ cacheDir }, experiment.configFrom({ weights, ...values }) as unknown as StoreFlags);
+    openReleasedData(
+      { cacheDir, progress: () => {} },
+      experiment.configFrom({ weights, ...values }) as unknown as StoreFlags,
+    );
   const refused = (values: Record<string, string>) =>
     open(values).then(() => "opened", (error) => `${error.message}\n${error.fix}`);
   strictEqual(

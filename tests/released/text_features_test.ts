@@ -34,7 +34,7 @@ Deno.test("stored features are made once; damaged ones and unknown texts are ref
   using weights = await openWeights(await world.weights("clip"));
   const { clip } = await clipFrom(weights);
   const data = await openReleasedData(
-    { cacheDir: world.folder },
+    { cacheDir: world.folder, progress: () => {} },
     withDefaults(clipFlags("cirr", "sum"), { store }) as unknown as StoreFlags,
   );
   const said: string[] = [];

@@ -48,7 +48,9 @@ export async function writeStoreOf(
 ): Promise<void> {
   using file = await openWeights(weights);
   const fields = FIELDS[encoder];
-  const images = opened.images.map(({ name }) => sha256Hex(name));
+  const images = await Promise.all(
+    opened.images.map(async ({ name, path }) => sha256Hex(path ? await Deno.readFile(path) : name)),
+  );
   using writer = await openFeatureWriter(store, {
     encoder,
     backbone: backboneHash(file, encoder),
@@ -62,12 +64,13 @@ export async function writeStoreOf(
     fields,
   });
   await writer.missing(images);
-  const rows = images.map((image) => {
+  const distinct = [...new Set(images)];
+  const rows = distinct.map((image) => {
     const random = new Random(1, image);
     return Object.values(fields).map((shape) => random.normal(sizeOf(shape)));
   });
   const fieldOf = (field: number) => Float32Array.from(rows.flatMap((row) => Array.from(row[field])));
-  await writer.put(images, Object.fromEntries(Object.keys(fields).map((name, i) => [name, fieldOf(i)])));
+  await writer.put(distinct, Object.fromEntries(Object.keys(fields).map((name, i) => [name, fieldOf(i)])));
   const texts = Object.values(opened.splits).flatMap(({ triplets }) =>
     triplets.flatMap(({ captions }) => captionTexts(captions))
   );

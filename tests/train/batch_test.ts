@@ -14,12 +14,12 @@ const images = {
   },
 } as const;
 
-Deno.test("BatchReader reads the fields that a use needs, and no other", () => {
+Deno.test("BatchReader reads the fields that a use needs, and no other", async () => {
   const data = { images, fields: { evaluation: ["pooled"] } };
-  const names = (use: "train" | "evaluation") =>
-    Object.keys(new BatchReader(data, use).gallery([0, 1]).specs);
-  deepStrictEqual(names("train"), ["gallery.map", "gallery.pooled"]);
-  deepStrictEqual(names("evaluation"), ["gallery.pooled"]);
+  const names = async (use: "train" | "evaluation") =>
+    Object.keys((await new BatchReader(data, use).gallery([0, 1])).specs);
+  deepStrictEqual(await names("train"), ["gallery.map", "gallery.pooled"]);
+  deepStrictEqual(await names("evaluation"), ["gallery.pooled"]);
   deepStrictEqual(read, [["map", "pooled"], ["pooled"]]);
   deepStrictEqual(new BatchReader(data, "evaluation").tripletSpecs(2, 7), {
     "reference.pooled": { shape: [2, 5] },

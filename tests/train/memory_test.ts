@@ -20,7 +20,7 @@ async function stepOf(flags: StoredConfig, index = 3) {
   const config = small.configFrom(flags);
   const opened = await openModel(small.functions, config, context);
   using session = new TrainingSession(gpu, small.functions, config, opened, context);
-  const { specs, values } = session.reader.triplets(session.loader.batchAt(index));
+  const { specs, values } = await session.reader.triplets(session.loader.batchAt(index));
   const plan = await session.program.plan(specs);
   plan.run(values, { index, learningRates: session.learningRates(index) });
   const [{ values: losses }] = await plan.results();

@@ -2,7 +2,9 @@
 import { ConfigError } from "../core/errors.ts";
 import type { Dataset, Split } from "./triplet.ts";
 
-/** As the protocol of a table names them. */
+/** How a table's protocol names the galleries of categories: those of the split files. */
+export const CATEGORY_GALLERY = "all images of the split and category";
+/** And the smaller ones. */
 export const UNION_GALLERY = "candidates and targets of the category";
 
 /**

@@ -20,6 +20,8 @@ export interface Interval {
  * Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
  *
  * @param values One number a query, such as `hitsAt` of `recall.ts` gives: `[Q]`.
+ * @param options.strata What each query belongs to: every resample has as many of each as there are, so the weights of
+ * categories that count alike stay what they are. Default: all one.
  * @throws {DataError} If there are no values, or one is not finite.
  *
  * @example Usage
@@ -30,13 +32,20 @@ export interface Interval {
  */
 export function bootstrapInterval(
   values: ArrayLike<number>,
-  { seed, resamples = 2000, confidence = 0.95 }: { seed: number; resamples?: number; confidence?: number },
+  { seed, resamples = 2000, confidence = 0.95, strata }: {
+    seed: number;
+    resamples?: number;
+    confidence?: number;
+    strata?: readonly string[];
+  },
 ): Interval {
   checkValues(values);
   if (!(confidence > 0 && confidence < 1)) {
     throw new ConfigError(`confidence ${confidence} is not between 0 and 1`);
   }
-  const n = values.length, counts = resampleCounts(n, resamples, seed), numbers = Float64Array.from(values);
+  const n = values.length,
+    counts = resampleCounts(n, resamples, seed, strata),
+    numbers = Float64Array.from(values);
   const means = new Float64Array(resamples);
   for (let r = 0; r < resamples; r++) {
     let sum = 0;
@@ -53,12 +62,20 @@ const drawn = new Map<string, Uint16Array>();
 const MAX_DRAWN = 4;
 
 /** How often each resample holds each value: `[resamples, n]`. A function of its arguments alone. */
-function resampleCounts(n: number, resamples: number, seed: number): Uint16Array {
-  const key = `${n} ${resamples} ${seed}`, known = drawn.get(key);
+function resampleCounts(
+  n: number,
+  resamples: number,
+  seed: number,
+  strata: readonly string[] = [],
+): Uint16Array {
+  const key = JSON.stringify([n, resamples, seed, strata]), known = drawn.get(key);
   if (known) return known;
   const counts = new Uint16Array(resamples * n), random = new Random(seed, "bootstrap");
+  const groups = [...Map.groupBy(Array(n).keys(), (i) => strata[i]).values()];
   for (let r = 0; r < resamples; r++) {
-    for (let i = 0; i < n; i++) counts[r * n + random.nextInt(n)]++;
+    for (const group of groups) {
+      for (let i = 0; i < group.length; i++) counts[r * n + group[random.nextInt(group.length)]]++;
+    }
   }
   for (const oldest of drawn.keys()) if (drawn.size >= MAX_DRAWN) drawn.delete(oldest);
   drawn.set(key, counts);

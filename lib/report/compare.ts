@@ -154,6 +154,8 @@ interface Place extends Measure {
   readonly positions: readonly number[];
   /** What each counts: 1, but where categories of different sizes count alike. The mean is 1. */
   readonly weights: readonly number[];
+  /** Its category where these have galleries of their own. */
+  readonly strata?: readonly string[];
 }
 
 /** Every scope with every metric that its queries have: all queries, then the rules. */
@@ -165,7 +167,8 @@ function placesOf({ rules, subset, categories }: SeedRanks, measures: readonly M
         ? queries.filter((q) => (subset?.[q] ?? null) !== null)
         : queries;
       if (positions.length === 0) return [];
-      return [{ ...measure, scope, positions, weights: weightsOf(positions, categories) }];
+      const strata = categories && positions.map((q) => categories[q]);
+      return [{ ...measure, scope, positions, weights: weightsOf(positions, categories), strata }];
     })
   );
 }
@@ -205,7 +208,7 @@ const averaged = (bySeed: readonly Float64Array[]): Float64Array =>
 
 function estimate(method: string, runs: readonly SeedRanks[], at: Place): Estimate {
   const bySeed = runs.map((run) => hits(run, at));
-  const { mean, low, high } = bootstrapInterval(averaged(bySeed), { seed: SEED });
+  const { mean, low, high } = bootstrapInterval(averaged(bySeed), { seed: SEED, strata: at.strata });
   return { method, ...scopeOf(at, runs), mean, spread: standardDeviation(bySeed.map(meanOf)), low, high };
 }
 

@@ -1,6 +1,7 @@
 /** A run's numbers: measured, put in tables, kept in its folder. */
 import { DataError } from "../core/errors.ts";
 import type { Split, SplitName } from "../data/triplet.ts";
+import { CATEGORY_GALLERY } from "../data/union_gallery.ts";
 import { sha256Hex, writeFileAtomic } from "../io/atomic.ts";
 import { isJsonObject } from "../io/json_keys.ts";
 import type { Protocol } from "../metrics/protocol.ts";
@@ -77,7 +78,7 @@ export function protocolOf(data: ExperimentData): Protocol {
     dataset: name,
     split: reportedSplits(data)[0]?.[0] ?? "none",
     gallery: gallery ??
-      (splits.val.galleries ? "all images of the split and category" : "all images of the split"),
+      (splits.val.galleries ? CATEGORY_GALLERY : "all images of the split"),
     referenceRemoved: !keepsReference,
     captionJoin,
     textLength: text.bucketLengths.at(-1),

@@ -1,5 +1,6 @@
 /** A file of rankings as comparisons of runs take it. */
 import { DataError } from "../core/errors.ts";
+import { CATEGORY_GALLERY, UNION_GALLERY } from "../data/union_gallery.ts";
 import type { SeedRanks } from "../report/compare.ts";
 import type { Kind } from "./evaluate.ts";
 import type { Rankings } from "./rankings.ts";
@@ -20,7 +21,8 @@ export function seedRanksOf(
     throw new DataError(`${file}: query ${q} has no rank as ${kind} query`, { where: file });
   });
   const hasGroups = answers.some(({ subset }) => subset !== undefined);
-  const hasCategories = queries.some(({ category }) => category !== undefined);
+  // Elsewhere a category is a kind of query: all are ranked in one gallery, and Recall is the mean over all.
+  const hasCategories = [CATEGORY_GALLERY, UNION_GALLERY].includes(protocol.gallery);
   return {
     seed,
     protocol,

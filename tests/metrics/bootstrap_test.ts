@@ -31,6 +31,16 @@ Deno.test("bootstrapInterval() of equal values is a point", () => {
   assert.deepEqual(bootstrapInterval([7, 7, 7], { seed: 1 }), { mean: 7, low: 7, high: 7 });
 });
 
+Deno.test("bootstrapInterval() of strata has as many of each in every resample", () => {
+  const strata = Array.from({ length: 40 }, (_, i) => i < 10 ? "few" : "many");
+  const weighted = strata.map((name) => name === "few" ? 200 : 200 / 3); // all hit, both count alike
+  const { mean, low, high } = bootstrapInterval(weighted, { seed: 1, strata });
+  for (const end of [mean, low, high]) assert.ok(Math.abs(end - 100) < 1e-9, `${end}`);
+  assert.ok(bootstrapInterval(weighted, { seed: 1 }).high > 105, "without them it is no percentage");
+  const one = bootstrapInterval([1, 2, 3, 4], { seed: 1, strata: ["a", "a", "a", "a"] });
+  assert.deepStrictEqual(one, bootstrapInterval([1, 2, 3, 4], { seed: 1 }));
+});
+
 Deno.test("bootstrapInterval() covers the true mean about as often as it says", () => {
   let covered = 0;
   for (let trial = 0; trial < 200; trial++) {

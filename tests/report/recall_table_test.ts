@@ -124,8 +124,10 @@ Deno.test("rows have intervals of their queries, categories count alike, and mis
   const { blocks: [{ rows: [{ cells }] }] } = recallTable([row(protocol, metrics, { ranks: [seedRanks] })]);
   for (const name of ["dress R@10", "R@10", "average_recall"]) {
     const { mean, low = NaN, high = NaN } = cells[name];
-    ok(low < mean && mean < high, name);
+    ok(0 <= low && low < mean && mean < high && high < 100 + 1e-9, `${name}: ${low}, ${high}`);
   }
+  const { low: least = NaN, high: most = NaN } = cells["R@10"];
+  deepStrictEqual([least.toFixed(2), most.toFixed(2)], ["50.00", "100.00"]); // shirt's half is certain
   deepStrictEqual([cells["shirt R@10"].low, cells["shirt R@10"].high], [100, 100]);
   deepStrictEqual(cells["mAP@5"], { mean: 12 });
 

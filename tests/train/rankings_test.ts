@@ -1,9 +1,11 @@
 import { deepStrictEqual, match, ok, rejects, strictEqual, throws } from "node:assert/strict";
 import { type ConfigError, DataError } from "../../lib/core/errors.ts";
 import type { Dataset, Split, Triplet } from "../../lib/data/triplet.ts";
+import { CATEGORY_GALLERY } from "../../lib/data/union_gallery.ts";
 import { NO_RANK } from "../../lib/metrics/ranking.ts";
 import type { Kind, Ranking } from "../../lib/train/evaluate.ts";
 import { readRankings, saveRankings } from "../../lib/train/rankings.ts";
+import { seedRanksOf } from "../../lib/train/seed_ranks.ts";
 import { criterion, metricsOf, perfectRanking, validationMetrics } from "../../lib/train/split_metrics.ts";
 
 const CATEGORIES = ["dress", "shirt", "toptee"];
@@ -160,6 +162,16 @@ Deno.test("rankings come back as they were written, the same bytes each time, an
       image: { rank: null, subset: 1, top: [5] },
       composed: { rank: 1, group: [5, 3], top: [5] },
     });
+
+    // Categories count alike where each has its own gallery; elsewhere they are kinds of queries.
+    const ranks = (gallery: string) =>
+      seedRanksOf({ split, images, queries, protocol: { ...kept, gallery }, dataset: about }, {
+        file: path,
+        seed: 1,
+      });
+    deepStrictEqual(ranks(CATEGORY_GALLERY).categories?.slice(0, 2), ["dress", "shirt"]);
+    deepStrictEqual(ranks("all images of the split").categories, undefined);
+    deepStrictEqual(ranks("all images of the split").rules.slice(0, 2), ["dress", "shirt"]);
 
     const lines = text.split("\n");
     for (

@@ -6,6 +6,7 @@ import { openFashionIq } from "../../lib/data/fashioniq.ts";
 import { openFolder } from "../../lib/data/folder.ts";
 import { kindsIn, openDataset } from "../../lib/data/open.ts";
 import type { Dataset } from "../../lib/data/triplet.ts";
+import { withUnionGallery } from "../../lib/data/union_gallery.ts";
 import { withFolder } from "../tasks/run_task.ts";
 import { MINI_IMAGES, MINI_TRIPLETS, writeMiniCirr, writeMiniFashionIq, writeMiniFolder } from "./mini.ts";
 
@@ -77,6 +78,13 @@ Deno.test("openFashionIq() ranks among candidates and targets on request, and al
       assert.deepEqual(places, [...places].sort((a, b) => a - b), "in the order of the split file");
       assert.equal(union.splits.test.galleries?.[category].length, MINI_IMAGES, "no targets, no union");
     }
+    // Cut before or after what is missing is left out: the images of a query that is gone stay in the union.
+    const lost = original.splits.val.triplets.filter(({ category }) => category === "dress")[5]; // its reference has no other
+    await Deno.remove(original.images[lost.target ?? 0].path ?? "");
+    const before = await openFashionIq(dir, { gallery: "union", skipMissing: true });
+    const after = withUnionGallery(await openFashionIq(dir, { skipMissing: true }));
+    const names = (dataset: Dataset) => dataset.splits.val.galleries?.dress.map((i) => nameOf(dataset, i));
+    assert.deepEqual(names(after), names(before));
   }));
 
 Deno.test("openCirr() reads groups and pair ids, and its test1 without targets", () =>

@@ -7,6 +7,7 @@ import randomWgsl from "../../kernels/prelude/random.wgsl" with { type: "text" }
 import reduceWgsl from "../../kernels/prelude/reduce.wgsl" with { type: "text" };
 import stepWgsl from "../../kernels/prelude/step.wgsl" with { type: "text" };
 import { type Gpu, neededLimits } from "./device.ts";
+import { GROUPED_ENTRY, groupedWgsl } from "./grouped.ts";
 
 const PRELUDES: Readonly<Record<string, string>> = {
   grid: gridWgsl,
@@ -28,6 +29,8 @@ export interface Binding {
   readonly name: string;
   readonly index: number;
   readonly access: "read" | "read_write";
+  /** Its WGSL type: `array<vec4f>`. */
+  readonly type: string;
 }
 
 /** A field of the kernel's `Sizes` struct. */
@@ -48,15 +51,18 @@ export const SIZES_BYTES = 256;
 /** Bytes of the step uniform: `kernels/prelude/step.wgsl`. */
 export const STEP_BYTES = 80;
 
-const BINDING = /^\s*@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:/;
+const BINDING =
+  /^\s*@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)\s*:\s*([^;]+);/;
 
 /** Reads bindings, sizes and preludes from a kernel's text. @throws {GpuError} If a line is not of the expected form. */
 export function parseKernel({ file, wgsl }: KernelSource): KernelInterface {
   const bindings = new Map<string, Binding>();
   wgsl.split("\n").forEach((line, i) => {
     const m = BINDING.exec(line);
-    if (m) bindings.set(m[3], { name: m[3], index: Number(m[1]), access: m[2] as Binding["access"] });
-    else if (/@group\(0\)/.test(line)) {
+    if (m) {
+      const [, index, access, name, type] = m;
+      bindings.set(name, { name, index: Number(index), access: access as Binding["access"], type });
+    } else if (/@group\(0\)/.test(line)) {
       throw new GpuError(
         `${file}:${i + 1}: a binding of group 0 stands on one line, as var<storage, read|read_write>`,
       );
@@ -108,7 +114,6 @@ export interface Pipeline {
   readonly layout: GPUBindGroupLayout;
   /** The bindings of this entry, in the order of `names`. */
   readonly bindings: readonly Binding[];
-  readonly interface: KernelInterface;
 }
 
 /** What identifies a pipeline. */
@@ -118,19 +123,39 @@ export interface Variant {
   /** Names of the bindings that the entry uses. */
   readonly names: readonly string[];
   readonly constants?: Readonly<Record<string, number>>;
+  /** One launch for several (`grouped.ts`): names that use the binding of another name. */
+  readonly shared?: Readonly<Record<string, string>>;
 }
 
 /** Text that names a variant: `kernels/softmax.wgsl/forward{WG=64}`. */
-export function variantKey({ kernel, entry, names, constants = {} }: Variant): string {
+export function variantKey({ kernel, entry, names, constants = {}, shared }: Variant): string {
   const values = Object.keys(constants).sort().map((k) => `${k}=${constants[k]}`).join(", ");
-  return `${kernel.file}/${entry}${values ? `{${values}}` : ""}(${names.join(", ")})`;
+  const bound = names.map((name) => shared && name in shared ? `${name} in ${shared[name]}` : name).join(
+    ", ",
+  );
+  return `${kernel.file}/${entry}${values ? `{${values}}` : ""}(${bound})${shared ? " grouped" : ""}`;
+}
+
+const parsedKernels = new Map<string, { readonly parsed: KernelInterface; readonly text: string }>();
+
+/** What a kernel's text declares, and the text with its preludes; worked out once a text. */
+export function kernelText(
+  kernel: KernelSource,
+): { readonly parsed: KernelInterface; readonly text: string } {
+  const key = kernel.file + "\n" + kernel.wgsl;
+  let known = parsedKernels.get(key);
+  if (!known) {
+    const parsed = parseKernel(kernel);
+    const text = [kernel.wgsl, ...parsed.preludes.map((name) => PRELUDES[name])].join("\n");
+    parsedKernels.set(key, known = { parsed, text });
+  }
+  return known;
 }
 
 /** All pipelines of a device, made once each. */
 export class PipelineCache {
   readonly stepLayout: GPUBindGroupLayout;
   readonly #gpu: Gpu;
-  readonly #interfaces = new Map<string, KernelInterface>();
   readonly #modules = new Map<string, Promise<GPUShaderModule>>();
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
 
@@ -154,14 +179,6 @@ export class PipelineCache {
     return this.#pipelines.has(variantKey(variant));
   }
 
-  /** Parsed once a file text. */
-  interfaceOf(kernel: KernelSource): KernelInterface {
-    const key = kernel.file + "\n" + kernel.wgsl;
-    let parsed = this.#interfaces.get(key);
-    if (!parsed) this.#interfaces.set(key, parsed = parseKernel(kernel));
-    return parsed;
-  }
-
   /** The pipeline of a variant. @throws {GpuError} With file, line and column where the WGSL does not compile. */
   get(variant: Variant): Promise<Pipeline> {
     const key = variantKey(variant);
@@ -170,25 +187,24 @@ export class PipelineCache {
     return pipeline;
   }
 
-  #module(kernel: KernelSource): Promise<GPUShaderModule> {
-    const key = kernel.file + "\n" + kernel.wgsl;
+  #module(file: string, code: string): Promise<GPUShaderModule> {
+    const key = file + "\n" + code;
     let module = this.#modules.get(key);
-    if (!module) this.#modules.set(key, module = this.#compile(kernel));
+    if (!module) this.#modules.set(key, module = this.#compile(file, code));
     return module;
   }
 
-  async #compile(kernel: KernelSource): Promise<GPUShaderModule> {
+  async #compile(file: string, code: string): Promise<GPUShaderModule> {
     const { device } = this.#gpu;
-    const code = [kernel.wgsl, ...this.interfaceOf(kernel).preludes.map((name) => PRELUDES[name])].join("\n");
     device.pushErrorScope("validation");
-    const module = device.createShaderModule({ label: kernel.file, code });
+    const module = device.createShaderModule({ label: file, code });
     const error = await device.popErrorScope();
     const messages = (await module.getCompilationInfo()).messages.filter((m) => m.type === "error");
     if (error || messages.length > 0) {
       // The compiler's text is several lines: what is wrong, then the source with a mark under the place.
       const m = messages[0];
       const [what, ...excerpt] = (m?.message ?? error?.message ?? "").trim().split("\n");
-      const place = m ? `${kernel.file}:${m.lineNum}:${m.linePos}` : kernel.file;
+      const place = m ? `${file}:${m.lineNum}:${m.linePos}` : file;
       throw new GpuError(`${place}: ${what.replace(/^Shader '[^']*' parsing error: /, "")}`, {
         where: excerpt.join("\n").trimEnd(),
       });
@@ -197,10 +213,10 @@ export class PipelineCache {
   }
 
   async #create(variant: Variant, key: string): Promise<Pipeline> {
-    const { kernel, entry, names, constants } = variant;
+    const { kernel, entry, names, constants, shared } = variant;
     const { device } = this.#gpu;
-    const parsed = this.interfaceOf(kernel);
-    const bindings = names.map((name) => {
+    const { parsed, text } = kernelText(kernel);
+    const bindings = names.filter((name) => !(shared && name in shared)).map((name) => {
       const binding = parsed.bindings.get(name);
       if (!binding) {
         throw new GpuError(
@@ -222,7 +238,8 @@ export class PipelineCache {
         },
       );
     }
-    const module = await this.#module(kernel);
+    const code = shared ? groupedWgsl(text, { entry, names, shared }) : text;
+    const module = await this.#module(kernel.file, code);
     device.pushErrorScope("validation");
     const layout = device.createBindGroupLayout({
       label: key,
@@ -235,11 +252,11 @@ export class PipelineCache {
     const pipeline = device.createComputePipeline({
       label: key,
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout, this.stepLayout] }),
-      compute: { module, entryPoint: entry, constants },
+      compute: { module, entryPoint: shared ? GROUPED_ENTRY : entry, constants },
     });
     const error = await device.popErrorScope();
     if (error) throw new GpuError(error.message, { where: key });
-    return { key, pipeline, layout, bindings, interface: parsed };
+    return { key, pipeline, layout, bindings };
   }
 }
 

@@ -2,16 +2,22 @@
 import type { Gpu } from "./device.ts";
 import { readBuffers } from "./readback.ts";
 
-/** One launch of a profiled run: its time, and what it had to do. */
-export interface ProfileRow {
-  readonly kernel: string;
+/** What a launch did for one node. */
+export interface ProfilePart {
   readonly shape: string;
   readonly scope: string;
   /** The values of the kernel's `Sizes`. */
   readonly sizes: Readonly<Record<string, number>>;
-  readonly ms: number;
   readonly flops: number;
   readonly bytes: number;
+}
+
+/** One launch of a profiled run: its time, and what it had to do. Shape and scope are the first part's. */
+export interface ProfileRow extends Omit<ProfilePart, "sizes"> {
+  readonly kernel: string;
+  readonly ms: number;
+  /** Several where one launch does the work of several of its kernel. */
+  readonly parts: readonly ProfilePart[];
 }
 
 /** WebGPU's limit of queries in one set. */

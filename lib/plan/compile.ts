@@ -38,6 +38,8 @@ export interface CompileOptions
   readonly keepValues?: boolean;
   /** False: a launch for each op of the graph, for comparison: the same bits. */
   readonly fused?: boolean;
+  /** False: no launch does the work of several of one kernel, for comparison: the same bits. */
+  readonly grouped?: boolean;
 }
 
 /**
@@ -63,7 +65,6 @@ export async function compile(
   const { outputs, results, lowered } = traceAndLower(fn, specs, {
     ...options,
     noReuse,
-    areAdjacent: (params) => state?.areAdjacent(params) ?? false,
     target: { deviceClass: gpu.deviceClass, subgroupLanes: gpu.subgroupLanes },
   });
   const own = state ? undefined : new State(gpu, [{ params: [...lowered.params], isTrained: false }]);

@@ -1,8 +1,10 @@
 /** The launches of a plan: pipelines, bind groups and slices of the sizes uniform, made once and encoded at each run. */
 import { GpuError } from "../core/errors.ts";
 import { showShape } from "../core/shape.ts";
+import { elementBytes, packMembers } from "../gpu/grouped.ts";
 import type { Gpu } from "../gpu/device.ts";
 import {
+  kernelText,
   packSizes,
   type Pipeline,
   pipelinesOf,
@@ -12,9 +14,10 @@ import {
 } from "../gpu/kernel.ts";
 import type { ProfileRow } from "../gpu/profile.ts";
 import type { BufferRange } from "../gpu/readback.ts";
-import type { Dispatch, Node } from "../tensor/op.ts";
+import type { Dispatch } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Lowered } from "./lower.ts";
+import type { Member } from "./schedule.ts";
 import type { State } from "./state.ts";
 
 /** A launch, ready to encode. */
@@ -24,9 +27,8 @@ export interface Launch {
   /** Bind group 1: its sizes, and the step. */
   readonly stepGroup: GPUBindGroup;
   readonly grid: readonly [number, number, number];
-  readonly dispatch: Dispatch;
-  readonly node: Node;
-  readonly isFirstOfNode: boolean;
+  readonly variant: Variant;
+  readonly members: readonly Member[];
 }
 
 /** What a run encodes, in order. */
@@ -54,63 +56,112 @@ export interface CommandOptions {
   rangeOf(tensor: Tensor): BufferRange;
 }
 
-const variantOf = (d: Dispatch): Variant => ({
-  kernel: d.kernel,
-  entry: d.entry,
-  names: Object.keys(d.bind),
-  constants: d.constants,
+/** What a launch binds: its pipeline, the range of each binding, its sizes or the table of its members, its workgroups. */
+interface Bound {
+  readonly variant: Variant;
+  readonly ranges: ReadonlyMap<string, BufferRange>;
+  readonly uniform: ArrayBuffer;
+  readonly grid: readonly [number, number, number];
+}
+
+const variantOf = ({ kernel, entry, bind, constants }: Dispatch): Variant => ({
+  kernel,
+  entry,
+  names: Object.keys(bind),
+  constants,
 });
+
+type RangeOf = CommandOptions["rangeOf"];
+const sizesOf = ({ kernel, sizes }: Dispatch): ArrayBuffer =>
+  packSizes(kernel, kernelText(kernel).parsed.fields, sizes);
+
+function bindOne(dispatch: Dispatch, rangeOf: RangeOf): Bound {
+  const ranges = new Map(Object.entries(dispatch.bind).map(([name, x]) => [name, rangeOf(x)]));
+  return { variant: variantOf(dispatch), ranges, uniform: sizesOf(dispatch), grid: dispatch.grid };
+}
+
+/** Several dispatches of one kernel as one launch: each binding shows what all of them bind there. */
+function bindTogether(dispatches: readonly Dispatch[], rangeOf: RangeOf): Bound {
+  const { kernel, bind } = dispatches[0], { bindings } = kernelText(kernel).parsed;
+  const names = Object.keys(bind),
+    all = new Map(names.map((name) => [name, dispatches.map((d) => rangeOf(d.bind[name]))]));
+  const rangesAt = (name: string) => all.get(name) as BufferRange[]; // of each name
+  // Written bindings of one buffer would overlap: the first of them serves for all.
+  const writers = new Map<GPUBuffer, string>(), shared: Record<string, string> = {};
+  for (const name of names) {
+    if (bindings.get(name)?.access !== "read_write") continue;
+    const [{ buffer }] = rangesAt(name), first = writers.get(buffer);
+    if (first === undefined) writers.set(buffer, name);
+    else shared[name] = first;
+  }
+  const ranges = new Map<string, BufferRange>();
+  for (const name of names) {
+    if (name in shared) continue;
+    const shown = names.filter((other) => (shared[other] ?? other) === name).flatMap(rangesAt);
+    const offset = Math.min(...shown.map(({ offset }) => offset));
+    const end = Math.max(...shown.map(({ offset, bytes }) => offset + bytes));
+    ranges.set(name, { buffer: shown[0].buffer, offset, bytes: end - offset });
+  }
+  const { table, workgroups } = packMembers(dispatches.map((dispatch, d) => ({
+    grid: dispatch.grid,
+    bases: names.map((name) => {
+      const start = ranges.get(shared[name] ?? name)?.offset ?? 0;
+      return (rangesAt(name)[d].offset - start) / (elementBytes(bindings.get(name)?.type ?? "") ?? 4);
+    }),
+    sizes: sizesOf(dispatch),
+  })));
+  return {
+    variant: { ...variantOf(dispatches[0]), shared },
+    ranges,
+    uniform: table,
+    grid: [workgroups, 1, 1],
+  };
+}
 
 /** Makes pipelines, sizes and bind groups. @throws {GpuError} If a kernel or a binding is refused. */
 export async function buildCommands(gpu: Gpu, lowered: Lowered, options: CommandOptions): Promise<Commands> {
   const { device } = gpu;
   const cache = pipelinesOf(gpu);
   const { label, state, step, own, rangeOf } = options;
-  const dispatches = lowered.steps.flatMap((s) => s.kind === "dispatch" ? [s.dispatch] : []);
-  const variants = new Map(dispatches.map((d) => [variantKey(variantOf(d)), variantOf(d)]));
+  const bounds = lowered.steps.flatMap((s) => {
+    if (s.kind === "copy") return [];
+    const dispatches = s.members.map(({ dispatch }) => dispatch);
+    return [dispatches.length === 1 ? bindOne(dispatches[0], rangeOf) : bindTogether(dispatches, rangeOf)];
+  });
+  const variants = new Map(bounds.map(({ variant }) => [variantKey(variant), variant]));
   const fresh = new Set([...variants].flatMap(([key, variant]) => cache.has(variant) ? [] : [key]));
   const pipelines = new Map<string, Pipeline>();
   for (const [key, variant] of variants) pipelines.set(key, await cache.get(variant));
 
   device.pushErrorScope("validation");
-  const { buffer: sizes, count, sliceOf } = uploadSizes(gpu, dispatches, own);
+  const { buffer: sizes, slices, sliceOf } = uploadUniforms(gpu, bounds.map(({ uniform }) => uniform), own);
   // A bind group a slice, not one with a dynamic offset: llvmpipe copies a whole descriptor set at each such binding.
-  const groups = Array.from({ length: count }, (_, slice) =>
+  const groups = slices.map(({ offset, size }) =>
     device.createBindGroup({
       label,
       layout: cache.stepLayout,
       entries: [
-        { binding: 0, resource: { buffer: sizes, offset: slice * SIZES_BYTES, size: SIZES_BYTES } },
+        { binding: 0, resource: { buffer: sizes, offset, size } },
         { binding: 1, resource: { buffer: step } },
       ],
-    }));
+    })
+  );
   let index = 0;
-  let previous: Node | undefined;
   const list = lowered.steps.map((one): Command => {
     if (one.kind === "copy") {
       return { copy: { from: rangeOf(one.value), to: state.rangeOf(one.param, one.buffer) } };
     }
-    const { dispatch, node } = one;
-    const { pipeline, layout, bindings } = pipelines.get(variantKey(variantOf(dispatch))) as Pipeline; // made above
+    const { variant, ranges, grid } = bounds[index], stepGroup = groups[sliceOf[index++]];
+    const { pipeline, layout, bindings } = pipelines.get(variantKey(variant)) as Pipeline; // made above
     const bindGroup = device.createBindGroup({
-      label: `${dispatch.kernel.file}/${dispatch.entry}`,
+      label: `${variant.kernel.file}/${variant.entry}`,
       layout,
       entries: bindings.map(({ name, index }) => {
-        const { buffer, offset, bytes } = rangeOf(dispatch.bind[name]);
+        const { buffer, offset, bytes } = ranges.get(name) as BufferRange; // of each name
         return { binding: index, resource: { buffer, offset, size: bytes } };
       }),
     });
-    const isFirstOfNode = previous !== node;
-    previous = node;
-    return {
-      pipeline,
-      bindGroup,
-      stepGroup: groups[sliceOf[index++]],
-      grid: dispatch.grid,
-      dispatch,
-      node,
-      isFirstOfNode,
-    };
+    return { pipeline, bindGroup, stepGroup, grid, variant, members: one.members };
   });
   const error = await device.popErrorScope();
   if (error) throw new GpuError(error.message, { where: label });
@@ -118,21 +169,25 @@ export async function buildCommands(gpu: Gpu, lowered: Lowered, options: Command
   return { list, launches: list.filter((c): c is Launch => "pipeline" in c), zeroGroup: groups[0], fresh };
 }
 
-/** The plan's uniform of sizes. Equal sizes share a slice; slice 0 is all zeros: what warming up uses. */
-function uploadSizes(gpu: Gpu, dispatches: readonly Dispatch[], own: CommandOptions["own"]) {
-  const cache = pipelinesOf(gpu);
-  const slices: ArrayBuffer[] = [new ArrayBuffer(SIZES_BYTES)];
+/** The plan's uniform of sizes and tables. Equal ones share a slice; slice 0 is all zeros: what warming up uses. */
+function uploadUniforms(gpu: Gpu, uniforms: readonly ArrayBuffer[], own: CommandOptions["own"]) {
+  const most = uniforms.reduce((size, { byteLength }) => Math.max(size, byteLength), SIZES_BYTES);
+  const all: ArrayBuffer[] = [new ArrayBuffer(most)];
   const known = new Map<string, number>();
-  const sliceOf = dispatches.map(({ kernel, sizes }) => {
-    const bytes = packSizes(kernel, cache.interfaceOf(kernel).fields, sizes);
+  const sliceOf = uniforms.map((bytes) => {
     const key = new Uint32Array(bytes).join(",");
     let slice = known.get(key);
-    if (slice === undefined) known.set(key, slice = slices.push(bytes) - 1);
+    if (slice === undefined) known.set(key, slice = all.push(bytes) - 1);
     return slice;
   });
-  const buffer = own("sizes", slices.length * SIZES_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-  slices.forEach((bytes, i) => gpu.queue.writeBuffer(buffer, i * SIZES_BYTES, bytes));
-  return { buffer, count: slices.length, sliceOf };
+  let end = 0;
+  const slices = all.map(({ byteLength }) => {
+    const size = Math.ceil(byteLength / SIZES_BYTES) * SIZES_BYTES;
+    return { offset: (end += size) - size, size };
+  });
+  const buffer = own("sizes", end, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  all.forEach((bytes, i) => gpu.queue.writeBuffer(buffer, slices[i].offset, bytes));
+  return { buffer, slices, sliceOf };
 }
 
 /** Encodes one launch. */
@@ -163,10 +218,10 @@ export async function warmUp(
     onProgress?.(fresh.size - left.size, fresh.size, last);
   };
   for (const launch of launches) {
-    const writesState = Object.values(launch.dispatch.bind).some(({ source }) =>
-      source.kind === "shard" || source.kind === "gradient"
+    const writesState = launch.members.some(({ dispatch }) =>
+      Object.values(dispatch.bind).some(({ source: { kind } }) => kind === "shard" || kind === "gradient")
     );
-    const key = variantKey(variantOf(launch.dispatch));
+    const key = variantKey(launch.variant);
     if (writesState || !left.delete(key)) continue;
     last = key;
     const encoder = gpu.device.createCommandEncoder();
@@ -183,11 +238,21 @@ export async function warmUp(
 
 /** What each launch did and how long it took; the cost of a node stands at its first one. */
 export const profileRows = (launches: readonly Launch[], ms: ArrayLike<number>): ProfileRow[] =>
-  launches.map(({ dispatch, node, isFirstOfNode }, i) => ({
-    kernel: `${dispatch.kernel.file}/${dispatch.entry}`,
-    shape: [...node.inputs, ...node.outputs].slice(0, 3).map((t) => showShape(t.shape)).join(" "),
-    scope: node.scope,
-    sizes: dispatch.sizes,
-    ms: ms[i],
-    ...isFirstOfNode ? node.op.cost(node.inputs, node.outputs, node.attrs) : { flops: 0, bytes: 0 },
-  }));
+  launches.map(({ members }, i) => {
+    const parts = members.map(({ dispatch, node, cost }) => ({
+      shape: [...node.inputs, ...node.outputs].slice(0, 3).map((t) => showShape(t.shape)).join(" "),
+      scope: node.scope,
+      sizes: dispatch.sizes,
+      ...cost,
+    }));
+    const { kernel, entry } = members[0].dispatch, { shape, scope } = parts[0];
+    return {
+      kernel: `${kernel.file}/${entry}`,
+      shape: parts.length === 1 ? shape : `${shape} and ${parts.length - 1} more`,
+      scope,
+      ms: ms[i],
+      flops: parts.reduce((sum, { flops }) => sum + flops, 0),
+      bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
+      parts,
+    };
+  });

@@ -1,7 +1,7 @@
 /** From a trace to a list of launches, with a place for every value. Plain data: no GPU. */
 import { GpuError } from "../core/errors.ts";
 import { bytesOf, showShape } from "../core/shape.ts";
-import { anyDevice, type Cost, type Dispatch, type Node, storageOf, type Target } from "../tensor/op.ts";
+import { anyDevice, type Node, storageOf, type Target } from "../tensor/op.ts";
 import { type Effect, reachable, type Trace } from "../tensor/trace.ts";
 import type { Param, Tensor, TensorData } from "../tensor/tensor.ts";
 import { foldIntoProducts } from "./fuse.ts";
@@ -9,11 +9,13 @@ import { mergeCrossEntropies } from "./fuse_cross_entropy.ts";
 import { fuseElementwise } from "./fuse_elementwise.ts";
 import { mergeLayerNormGrads } from "./fuse_layer_norm.ts";
 import { planMemory } from "./memory.ts";
+import { boundBy, launchesOf, type Member, schedule } from "./schedule.ts";
+import type { StatePlaces } from "./state_layout.ts";
 import { findStateViews, type StatePlace } from "./state_views.ts";
 
 /** Where the bytes of a value are. */
 export type Place =
-  | { readonly kind: "slab"; readonly slab: number }
+  | { readonly kind: "slab"; readonly slab: number; readonly offset: number }
   | { readonly kind: "input"; readonly name: string }
   | { readonly kind: "constant"; readonly index: number }
   | StatePlace
@@ -22,7 +24,7 @@ type ShardBuffer = Extract<Tensor["source"], { kind: "shard" }>["buffer"];
 
 /** What the step does, in order. */
 export type Step =
-  | { readonly kind: "dispatch"; readonly dispatch: Dispatch; readonly node: Node; readonly cost: Cost }
+  | { readonly kind: "launch"; readonly members: readonly Member[] }
   /** A copy into a state buffer, where a value could not be placed there at once. */
   | {
     readonly kind: "copy";
@@ -34,7 +36,7 @@ export type Step =
 /** A trace, lowered. */
 export interface Lowered {
   readonly steps: readonly Step[];
-  /** In order of execution. */
+  /** In the order of the graph. */
   readonly nodes: readonly Node[];
   readonly inputs: ReadonlyMap<string, Tensor>;
   readonly constants: readonly TensorData[];
@@ -53,10 +55,12 @@ export interface LowerOptions {
   readonly noReuse?: boolean;
   /** False: one launch after another as the graph says, for comparison. */
   readonly fused?: boolean;
+  /** False: no launch does the work of several. Default: as `fused`, and not without reuse, which looks for one launch. */
+  readonly grouped?: boolean;
   /** What the launches may rely on. */
   readonly target?: Target;
-  /** Whether parameters lie one behind the other in the state; as default none do. */
-  readonly areAdjacent?: (params: readonly Param[]) => boolean;
+  /** How the state lies; as default each parameter for itself. */
+  readonly state?: StatePlaces;
 }
 
 /** Fewer nodes that give the same bits. */
@@ -71,20 +75,18 @@ const fuse = (nodes: readonly Node[], kept: readonly Tensor[]): readonly Node[] 
 export function lower(
   trace: Pick<Trace<unknown>, "effects">,
   roots: readonly Tensor[],
-  { noReuse = false, fused = true, target = anyDevice, areAdjacent = () => false }: LowerOptions = {},
+  { noReuse = false, fused = true, grouped = fused && !noReuse, target = anyDevice, state }: LowerOptions =
+    {},
 ): Lowered {
   const allAssigns = trace.effects.flatMap((e) => e.kind === "assign" ? [e] : []);
   const effectNodes = trace.effects.flatMap((e) => e.kind === "node" ? [e.node] : []);
   const kept = [...roots, ...allAssigns.map((e) => e.value)];
   const traced = reachable(kept, effectNodes);
   const launched = fused ? fuse(traced, kept) : traced;
-  const views = findStateViews(launched, allAssigns, roots, areAdjacent);
+  const views = findStateViews(launched, allAssigns, roots, (params) => state?.areAdjacent(params) ?? false);
   const { nodes, assigns } = views;
   const effects = new Set(effectNodes);
-  // Gradients must be in place before the first node that works on the shards.
   const firstEffect = nodes.findIndex((node) => effects.has(node));
-  const copyAt = firstEffect < 0 ? nodes.length : firstEffect;
-
   const placed = placeGradients(assigns, [
     ...roots,
     ...nodes.flatMap((node) => node.op.isView ? [] : node.inputs),
@@ -104,58 +106,12 @@ export function lower(
     } else if (t.source.kind === "param") params.add(t as Param);
   };
 
-  const first = new Map<Tensor, number>(), last = new Map<Tensor, number>();
-  const touch = (tensor: Tensor, step: number) => {
-    const t = storageOf(tensor);
-    if (first.has(t)) last.set(t, Math.max(last.get(t) ?? 0, step));
-  };
-  nodes.forEach((node, i) => {
-    node.inputs.forEach(meet);
-    if (node.op.isView) return;
-    for (const y of node.outputs) {
-      first.set(y, i);
-      last.set(y, i);
-    }
-  });
-  nodes.forEach((node, i) => node.op.isView || node.inputs.forEach((x) => touch(x, i)));
-  for (const { value } of assigns) {
-    meet(value);
-    touch(value, copyAt);
-  }
-  for (const root of roots) {
-    meet(root);
-    touch(root, nodes.length);
-  }
+  nodes.forEach((node) => node.inputs.forEach(meet));
+  for (const { value } of assigns) meet(value);
+  roots.forEach(meet);
 
-  const values = [...first.keys()].filter((t) => !placed.has(t) && !views.places.has(t));
-  const intervals = values.map((t) => ({
-    bytes: bytesOf(t),
-    first: noReuse ? 0 : first.get(t) ?? 0,
-    last: noReuse ? nodes.length : last.get(t) ?? 0,
-  }));
-  const memory = planMemory(intervals);
-  const slabOf = new Map(values.map((t, i) => [t, memory.slabOf[i]]));
-
-  const steps: Step[] = [];
-  const copies = assigns.filter((e) => placed.get(storageOf(e.value)) !== e.param || e.buffer !== "grad");
-  const addCopies = (buffer: "param" | "grad") => {
-    for (const e of copies) {
-      if (e.buffer === buffer) steps.push({ kind: "copy", value: e.value, param: e.param, buffer });
-    }
-  };
-  nodes.forEach((node, i) => {
-    if (i === copyAt) addCopies("grad");
-    if (node.op.isView) return;
-    const cost = node.op.cost(node.inputs, node.outputs, node.attrs);
-    for (const dispatch of node.op.dispatch(node.inputs, node.outputs, node.attrs, target)) {
-      steps.push({ kind: "dispatch", dispatch, node, cost });
-    }
-  });
-  if (copyAt === nodes.length) addCopies("grad");
-  addCopies("param");
-
-  const place = (tensor: Tensor): Place => {
-    const t = storageOf(tensor);
+  /** The place of a value that is in no slab. */
+  const fixedPlace = (t: Tensor): Place | undefined => {
     const { source } = t;
     switch (source.kind) {
       case "input":
@@ -169,29 +125,89 @@ export function lower(
       case "shard":
         return { kind: "shard", buffer: source.buffer, shard: source.shard };
       case "op": {
-        const view = views.places.get(t), param = placed.get(t);
-        if (view) return view;
-        if (param) return { kind: "grad", param, offset: 0 };
-        const slab = slabOf.get(t);
-        if (slab === undefined) {
-          throw new GpuError(`${source.node.op.name} ${showShape(t.shape)} has no place in this plan`);
-        }
-        return { kind: "slab", slab };
+        const param = placed.get(t);
+        return views.places.get(t) ?? (param && { kind: "grad", param, offset: 0 });
       }
     }
   };
+  const order = [...params];
+  const bufferOf = (t: Tensor): string | undefined => {
+    const place = fixedPlace(t);
+    if (!place) return undefined;
+    if (place.kind !== "param" && place.kind !== "grad") return JSON.stringify(place);
+    return `${place.kind} ${state?.shardOf(place.param) ?? `alone ${order.indexOf(place.param)}`}`;
+  };
+
+  const members = launchesOf(nodes, target);
+  // Gradients must be in place before the first node that works on the shards.
+  const effectAt = members.findIndex(({ node }) => effects.has(node));
+  const { launches, beforeState, homes, homeOf } = schedule(
+    members,
+    effectAt < 0 ? members.length : effectAt,
+    grouped,
+    bufferOf,
+  );
+  const steps: Step[] = [];
+  const copies = assigns.filter((e) => placed.get(storageOf(e.value)) !== e.param || e.buffer !== "grad");
+  const addCopies = (buffer: "param" | "grad") => {
+    for (const e of copies) {
+      if (e.buffer === buffer) steps.push({ kind: "copy", value: e.value, param: e.param, buffer });
+    }
+  };
+  launches.forEach((members, i) => {
+    if (i === beforeState) addCopies("grad");
+    steps.push({ kind: "launch", members });
+  });
+  if (beforeState === launches.length) addCopies("grad");
+  addCopies("param");
+
+  const lives = livesOf(steps, roots);
+  const values = nodes.flatMap((node) => node.op.isView ? [] : node.outputs).filter((t) => !fixedPlace(t));
+  const intervals = values.map((t) => {
+    const { first, last } = lives.get(t) ?? { first: 0, last: steps.length }; // no launch binds it
+    const home = homeOf(t);
+    return {
+      bytes: bytesOf(t),
+      ...noReuse ? { first: 0, last: steps.length } : { first, last },
+      home: home === undefined ? undefined : homes.of(home),
+    };
+  });
+  const memory = planMemory(intervals, (home) => homes.apartFrom(home));
+  const slabOf = new Map(values.map((t, i): [Tensor, Place] => [t, {
+    kind: "slab",
+    slab: memory.slabOf[i],
+    offset: memory.offsetOf[i],
+  }]));
+  const place = (tensor: Tensor): Place => {
+    const t = storageOf(tensor), found = fixedPlace(t) ?? slabOf.get(t);
+    if (found) return found;
+    const name = t.source.kind === "op" ? t.source.node.op.name : t.source.kind;
+    throw new GpuError(`${name} ${showShape(t.shape)} has no place in this plan`);
+  };
   const totalBytes = intervals.reduce((sum, { bytes }) => sum + bytes, 0);
   return {
-    steps,
-    nodes,
-    inputs,
-    constants,
-    params,
-    slabs: memory.slabs,
-    peakBytes: memory.peakBytes,
-    totalBytes,
-    place,
+    ...{ steps, nodes, inputs, constants, params, slabs: memory.slabs, peakBytes: memory.peakBytes },
+    ...{ totalBytes, place },
   };
+}
+
+/** The first and the last step that needs each value; what is kept is needed to the end. */
+function livesOf(
+  steps: readonly Step[],
+  kept: readonly Tensor[],
+): ReadonlyMap<Tensor, { readonly first: number; readonly last: number }> {
+  const lives = new Map<Tensor, { first: number; last: number }>();
+  const touch = (value: Tensor, step: number) => {
+    const life = lives.get(value);
+    if (life) life.last = step;
+    else lives.set(value, { first: step, last: step });
+  };
+  steps.forEach((step, i) => {
+    if (step.kind === "copy") touch(storageOf(step.value), i);
+    else for (const { dispatch } of step.members) for (const { value } of boundBy(dispatch)) touch(value, i);
+  });
+  for (const root of kept) touch(storageOf(root), steps.length);
+  return lives;
 }
 
 /**

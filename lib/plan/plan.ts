@@ -82,7 +82,7 @@ export class Plan {
     });
     this.#step = this.#own("step", STEP_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
     this.#ring = new ResultsRing(gpu, options.results, (t) => this.#rangeOf(t));
-    const count = lowered.steps.filter((s) => s.kind === "dispatch").length;
+    const count = lowered.steps.filter((s) => s.kind === "launch").length;
     if (options.profile && gpu.features.has("timestamp-query")) this.#profiler = new Profiler(gpu, count);
   }
 
@@ -121,7 +121,8 @@ export class Plan {
     switch (place.kind) {
       case "slab": {
         const buffer = this.#slabs[place.slab];
-        return { buffer, offset: 0, bytes: this.#options.guardBytes ? buffer.size : bytes };
+        // With guards each value has a slab of its own, whose end is theirs.
+        return { buffer, offset: place.offset, bytes: this.#options.guardBytes ? buffer.size : bytes };
       }
       case "input":
         return { buffer: this.#inputs.get(place.name) as GPUBuffer, offset: 0, bytes }; // allocated in the constructor

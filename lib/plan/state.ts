@@ -4,7 +4,7 @@ import { showShape, sizeOf } from "../core/shape.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type BufferRange, readBuffers } from "../gpu/readback.ts";
 import { type Param, type ShardSource, Tensor } from "../tensor/tensor.ts";
-import { type StateGroup, StateLayout } from "./state_layout.ts";
+import { type StateGroup, StateLayout, type StatePlaces } from "./state_layout.ts";
 
 type ShardBuffer = ShardSource["buffer"];
 
@@ -24,7 +24,7 @@ export const STATUS_WORDS = 4;
 const MAX_PENDING_BYTES = 64 * 2 ** 20;
 
 /** Parameters in shards, with equal offsets in the four shards of a trained group. */
-export class State {
+export class State implements StatePlaces {
   readonly #gpu: Gpu;
   readonly #layout: StateLayout;
   readonly #shards: readonly Shard[];
@@ -63,9 +63,11 @@ export class State {
   get groups(): readonly StateGroup[] {
     return this.#layout.groups;
   }
-  /** True if the parameters lie one behind the other, without gaps: then a binding can show them as one. */
   areAdjacent(params: readonly Param[]): boolean {
     return this.#layout.areAdjacent(params);
+  }
+  shardOf(param: Param): number | undefined {
+    return this.#layout.shardOf(param);
   }
   /** All parameters, group by group. */
   get params(): Param[] {

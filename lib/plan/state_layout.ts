@@ -10,8 +10,16 @@ export interface StateGroup {
   readonly isTrained: boolean;
 }
 
+/** What a plan may know of the state that it reads and writes. */
+export interface StatePlaces {
+  /** True if the parameters lie one behind the other, without gaps: then a binding can show them as one. */
+  areAdjacent(params: readonly Param[]): boolean;
+  /** The number of the shard, one buffer, in which the parameter lies; none if it is not in the state. */
+  shardOf(param: Param): number | undefined;
+}
+
 /** The shards of a list of groups, and each parameter's place in them. */
-export class StateLayout {
+export class StateLayout implements StatePlaces {
   readonly groups: readonly StateGroup[];
   /** In order of the groups. */
   readonly shards: readonly { readonly group: number; readonly bytes: number }[];
@@ -51,7 +59,9 @@ export class StateLayout {
     return this.#places.get(param);
   }
 
-  /** True if the parameters lie one behind the other, without gaps: then a binding can show them as one. */
+  shardOf(param: Param): number | undefined {
+    return this.#places.get(param)?.shard;
+  }
   areAdjacent(params: readonly Param[]): boolean {
     return params.every((param, i) => {
       const place = this.#places.get(param), before = params[i - 1];

@@ -52,7 +52,7 @@ export interface StepOptions {
 }
 
 /** What planning may know: the device, and how the state lies. */
-export type StepPlanOptions = Pick<LowerOptions, "target" | "areAdjacent">;
+export type StepPlanOptions = Pick<LowerOptions, "target" | "state">;
 
 /** A way to make steps. */
 export interface StepMaker {
@@ -85,7 +85,7 @@ export function planTraining(
 ): PlannedTraining {
   const { trained } = maker.plan(specs, { target });
   const layout = new StateLayout(adamw.stateGroups(params, (param) => trained.has(param)), bindingLimit);
-  const step = maker.plan(specs, { target, areAdjacent: (params) => layout.areAdjacent(params) });
+  const step = maker.plan(specs, { target, state: layout });
   return { layout, step, memory: plannedMemory(layout, step.plans) };
 }
 

@@ -1,6 +1,6 @@
 /** The matrix products of a step, each beside the bench figure of its shape class. */
 import { textTable } from "../../lib/core/format.ts";
-import type { ProfileRow } from "../../lib/gpu/profile.ts";
+import type { ProfilePart, ProfileRow } from "../../lib/gpu/profile.ts";
 import { className, classOf, type ShapeClass } from "../../lib/ops/matmul_classes.ts";
 import type { BenchRow } from "./measure.ts";
 
@@ -16,21 +16,26 @@ export interface StepProducts {
 /** What a product should reach of its class's figure. */
 export const WANTED_SHARE = 0.8;
 
-/** The product that a launch of `kernels/matmul*.wgsl` does, by its sizes; nothing of any other launch. */
-function shapeOf({ kernel, sizes: { M, N, K, aK, bK }, flops }: ProfileRow): ShapeClass | undefined {
-  if (!kernel.startsWith("kernels/matmul") || flops === 0) return undefined; // 0: a product's second launch
+/** The product that a part of a launch of `kernels/matmul*.wgsl` does, by its sizes. */
+function shapeOf({ sizes: { M, N, K, aK, bK }, flops }: ProfilePart): ShapeClass {
   const layout = `${aK === 1 ? "N" : "T"}${bK === 1 ? "T" : "N"}` as const;
   return { count: Math.round(flops / (2 * M * N * K)), M, N, K, layout };
 }
 
-/** A step's products by shape, those that take longest first. */
+/**
+ * A step's products by shape, those that take longest first. Where one launch does several, each takes the part of its time
+ * that its multiply-adds are.
+ */
 export function productsOf(rows: readonly ProfileRow[]): StepProducts[] {
-  const products = rows.flatMap((row) => {
-    const shape = shapeOf(row);
-    return shape ? [{ shape, row }] : [];
-  });
+  const products = rows.filter(({ kernel }) => kernel.startsWith("kernels/matmul")).flatMap((
+    { parts, flops, ms },
+  ) =>
+    parts.filter((part) => part.flops > 0) // 0: a product's second launch
+      .map((part) => ({ shape: shapeOf(part), row: { ...part, ms: ms * part.flops / flops } }))
+  );
   return [...Map.groupBy(products, ({ shape }) => className(shape)).values()].map((group) => {
-    const total = (of: (row: ProfileRow) => number) => group.reduce((sum, { row }) => sum + of(row), 0);
+    const total = (of: (row: ProfilePart & { readonly ms: number }) => number) =>
+      group.reduce((sum, { row }) => sum + of(row), 0);
     return {
       shape: group[0].shape,
       launches: group.length,

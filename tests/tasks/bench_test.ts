@@ -73,25 +73,37 @@ Deno.test("roofline() puts a dot at the ceiling on the roof and a slower one bel
   ok(at(10) > 10, "below it: y grows downwards");
 });
 
-/** A launch of a matrix product. */
-const launch = (kernel: string, [M, N, K]: number[], ms: number, count = 1): ProfileRow => ({
-  ...{ kernel, shape: "", scope: "", ms, bytes: 8, flops: 2 * count * M * N * K },
-  sizes: { M, N, K, aK: 1, bK: N },
-});
+/** A launch of a matrix product, or of several. */
+const launch = (kernel: string, products: readonly number[][], ms: number): ProfileRow => {
+  const parts = products.map(([M, N, K, count = 1]) => ({
+    ...{ shape: "", scope: "", bytes: 8, flops: 2 * count * M * N * K },
+    sizes: { M, N, K, aK: 1, bK: N },
+  }));
+  const flops = parts.reduce((sum, part) => sum + part.flops, 0);
+  return { kernel, shape: "", scope: "", ms, bytes: 8 * parts.length, flops, parts };
+};
 
 Deno.test("productsOf() adds equal products up, those that take longest first, and leaves other kernels out", () => {
   const products = productsOf([
-    launch("kernels/matmul_subgroup.wgsl/tile", [1280, 64, 64], 1),
-    launch("kernels/matmul.wgsl/tile", [4, 64, 64], 5, 3),
-    launch("kernels/softmax.wgsl/forward", [4, 4, 4], 9),
-    launch("kernels/matmul_subgroup.wgsl/tileAndSums", [1280, 64, 64], 2),
-    { ...launch("kernels/matmul.wgsl/tile", [4, 64, 64], 5), flops: 0 }, // the second launch of one product
+    launch("kernels/matmul_subgroup.wgsl/tile", [[1280, 64, 64]], 1),
+    launch("kernels/matmul.wgsl/tile", [[4, 64, 64, 3]], 5),
+    launch("kernels/softmax.wgsl/forward", [[4, 4, 4]], 9),
+    launch("kernels/matmul_subgroup.wgsl/tileAndSums", [[1280, 64, 64], [128, 64, 64]], 2.2),
+    launch("kernels/matmul.wgsl/tile", [[4, 64, 64, 0]], 5), // the second launch of one product
   ]);
-  deepStrictEqual(products.map(({ shape, launches, ms }) => [className(shape), launches, ms]), [
-    ["3 x 4 x 64 x 64 NN", 1, 5],
-    ["1280 x 64 x 64 NN", 2, 3],
+  deepStrictEqual(
+    products.map(({ shape, launches, ms }) => [className(shape), launches, Number(ms.toFixed(9))]),
+    [
+      ["3 x 4 x 64 x 64 NN", 1, 5],
+      ["1280 x 64 x 64 NN", 2, 3],
+      ["128 x 64 x 64 NN", 1, 0.2],
+    ],
+  );
+  deepStrictEqual(classesOf(products).map(className), [
+    "4 x 64 x 64 NN",
+    "1280 x 64 x 64 NN",
+    "128 x 64 x 64 NN",
   ]);
-  deepStrictEqual(classesOf(products).map(className), ["4 x 64 x 64 NN", "1280 x 64 x 64 NN"]);
 });
 
 Deno.test("section() has a step's products beside their classes, apart from the other lines", () => {

@@ -2,7 +2,7 @@
 import type { KernelInterface } from "./kernel.ts";
 
 /** Launches in one at most: what the table has room for. A power of two. */
-export const MAX_MEMBERS = 32;
+export const MAX_MEMBERS = 16;
 /** Name of the entry point of a grouped kernel. */
 export const GROUPED_ENTRY = "grouped";
 
@@ -131,7 +131,9 @@ export function groupedWgsl(text: string, { names, entry, shared }: GroupedEntry
   const written = reached.map(({ name, parameters, rest }) => {
     const own = parameters.replace(/@\w+(\([^)]*\))?/g, "").trim();
     const body = names.reduce((body, name) => fromBase(body, name, shared[name] ?? name), rest);
-    return `fn ${name}(sizes: Sizes, memberBase: MemberBase, ${own})${body.replace(calls, "$1(sizes, memberBase, ")}`;
+    return `fn ${name}(sizes: Sizes, memberBase: MemberBase, ${own})${
+      body.replace(calls, "$1(sizes, memberBase, ")
+    }`;
   });
   const { attributes, parameters } = reached[0];
   const builtins = [...parameters.matchAll(/@builtin\((\w+)\)/g)].map(([, name]) => name);
@@ -141,7 +143,8 @@ export function groupedWgsl(text: string, { names, entry, shared }: GroupedEntry
   return `${outside.replace(/@group\(1\)\s*@binding\(0\)[^;]*;/, "")}
 struct MemberBase { ${names.map((name) => `${name}: u32`).join(", ")} }
 struct Member { first: u32, x: u32, y: u32, z: u32, @align(16) base: MemberBase, @align(16) sizes: Sizes }
-@group(1) @binding(0) var<uniform> members: array<Member, ${MAX_MEMBERS}>;
+struct Members { count: u32, @align(16) list: array<Member, ${MAX_MEMBERS}> }
+@group(1) @binding(0) var<uniform> members: Members;
 ${written.join("\n")}
 @compute @workgroup_size(${size})
 fn ${GROUPED_ENTRY}(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_id) local: vec3u${
@@ -149,9 +152,9 @@ fn ${GROUPED_ENTRY}(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_
   }) {
   var m = 0u;
   for (var step = ${MAX_MEMBERS / 2}u; step > 0u; step /= 2u) {
-    if (members[m + step].first <= at.x) { m += step; }
+    if (m + step < members.count && members.list[m + step].first <= at.x) { m += step; }
   }
-  let one = members[m];
+  let one = members.list[m];
   let i = at.x - one.first;
   let own = vec3u(i % one.x, i / one.x % one.y, i / one.x / one.y);
   let size = vec3u(${sides.map((side) => `u32(${side.trim()})`).join(", ")});
@@ -169,23 +172,21 @@ export interface PackedMember {
   readonly sizes: ArrayBuffer;
 }
 
-/** The table of a launch's members, and its workgroups. */
-export function packMembers(members: readonly PackedMember[]): { table: ArrayBuffer; workgroups: number } {
+/** The table of a launch's members, its workgroups, and the bytes that its binding shows: room for more members. */
+export function packMembers(
+  members: readonly PackedMember[],
+): { readonly table: ArrayBuffer; readonly workgroups: number; readonly bytes: number } {
   const { bases: { length }, sizes } = members[0];
   const sizesAt = 4 + Math.ceil(length / 4) * 4, stride = sizesAt + sizes.byteLength / 4;
-  const table = new Uint32Array(MAX_MEMBERS * stride);
+  const table = new Uint32Array(4 + members.length * stride);
+  table[0] = members.length;
   let workgroups = 0;
-  for (let m = 0; m < MAX_MEMBERS; m++) {
-    const one = members[m], at = m * stride;
-    if (!one) {
-      table[at] = 0xffffffff; // no workgroup is in it
-      continue;
-    }
-    table.set([workgroups, ...one.grid, ...one.bases], at);
-    table.set(new Uint32Array(one.sizes), at + sizesAt);
-    workgroups += one.grid.reduce((n, side) => n * side, 1);
-  }
-  return { table: table.buffer, workgroups };
+  members.forEach(({ grid, bases, sizes }, m) => {
+    table.set([workgroups, ...grid, ...bases], 4 + m * stride);
+    table.set(new Uint32Array(sizes), 4 + m * stride + sizesAt);
+    workgroups += grid.reduce((n, side) => n * side, 1);
+  });
+  return { table: table.buffer, workgroups, bytes: 16 + 4 * MAX_MEMBERS * stride };
 }
 
 /** Each `name[i]` becomes `binding[memberBase.name + (i)]`. */

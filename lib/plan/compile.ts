@@ -124,7 +124,11 @@ function traceAndLower(
   const replaceAll = (record: Readonly<Record<string, Tensor>> = {}) =>
     Object.fromEntries(Object.entries(record).map(([name, t]) => [name, replace(t)]));
   const outputs = replaceAll(traced.result.outputs), results = replaceAll(traced.result.results);
-  const lowered = lower({ effects }, [...Object.values(outputs), ...Object.values(results)], options);
+  const lowered = lower({ effects }, [...Object.values(outputs), ...Object.values(results)], {
+    ...options,
+    // Who recomputes wants memory, and launches that wait for each other keep values longer.
+    grouped: options.grouped ?? (options.recompute ? false : undefined),
+  });
   return { traced: traced.result, outputs, results, lowered, endSite };
 }
 

@@ -19,49 +19,43 @@ export interface Candidate {
   readonly workgroups: number;
 }
 
-/** Limits of a group. */
-export interface GroupLimits {
-  readonly maxMembers: number;
-}
-
 /**
- * Joins each launch to the group nearest in depth of which no member waits for it, nor it for them, if the values at each binding
- * can lie in one buffer that no other binding of a launch forbids.
+ * Joins launches of one key if no member of a group waits for another and the values at each binding can lie in one buffer,
+ * which no other binding of a launch forbids. Those on the longest ways to the end choose first, of the groups the one nearest
+ * in depth: of the orders tried on the demo's step that gives the fewest launches in the least memory.
  *
  * @param launches In an order of execution.
  * @param homes Gets the ties of the groups.
+ * @param maxMembers Launches of a group at most.
  * @returns The launches of each group, in an order of execution.
  */
-export function groupLaunches(
-  launches: readonly Candidate[],
-  homes: Homes,
-  { maxMembers }: GroupLimits,
-): number[][] {
+export function groupLaunches(launches: readonly Candidate[], homes: Homes, maxMembers: number): number[][] {
   const after = dependencies(launches);
-  const waits = new Waits(after), depth = depths(after);
-  const groups = new Map<number, { readonly members: number[]; workgroups: number }>();
-  const byKey = new Map<string, number[]>();
-  launches.forEach(({ key, bound, workgroups }, i) => {
+  const waits = new Waits(after), depth = depths(after), height = heights(after);
+  const groups: { readonly members: number[]; workgroups: number }[] = [];
+  const byKey = new Map<string, typeof groups>();
+  for (const i of [...launches.keys()].sort((a, b) => height[b] - height[a] || a - b)) {
+    const { key, bound, workgroups } = launches[i];
     const alike = key === undefined ? [] : byKey.get(key) ?? [];
-    const near = alike.toSorted((a, b) =>
-      Math.abs(depth[a] - depth[i]) - Math.abs(depth[b] - depth[i]) || a - b
-    );
-    for (const first of near) {
-      const group = groups.get(first);
-      if (
-        !group || group.members.length === maxMembers || group.workgroups + workgroups > MAX_GROUPS ||
-        waits.areOrdered(first, i) ||
-        !homes.tie(bound.map(({ home }, b) => [home, launches[first].bound[b].home]))
-      ) continue;
-      group.members.push(i);
-      group.workgroups += workgroups;
-      waits.join(first, i);
-      return;
+    const away = ({ members: [first] }: { readonly members: readonly number[] }) =>
+      Math.abs(depth[first] - depth[i]);
+    const found = alike.toSorted((a, b) => away(a) - away(b) || a.members[0] - b.members[0]).find((group) => {
+      const [first] = group.members;
+      return group.members.length < maxMembers && group.workgroups + workgroups <= MAX_GROUPS &&
+        !waits.areOrdered(first, i) &&
+        homes.tie(bound.map(({ home }, b) => [home, launches[first].bound[b].home]));
+    });
+    if (found) {
+      waits.join(found.members[0], i);
+      found.members.push(i);
+      found.workgroups += workgroups;
+      continue;
     }
-    groups.set(i, { members: [i], workgroups });
-    if (key !== undefined) byKey.set(key, [...alike, i]);
-  });
-  return inOrder([...groups.values()].map(({ members }) => members), after);
+    const alone = { members: [i], workgroups };
+    groups.push(alone);
+    if (key !== undefined) byKey.set(key, [...alike, alone]);
+  }
+  return inOrder(groups.map(({ members }) => members.sort((a, b) => a - b)), after);
 }
 
 /** For each launch, those that it must follow: what writes a value comes after what bound it, and before what binds it. */
@@ -89,6 +83,15 @@ function depths(after: readonly (readonly number[])[]): number[] {
   const depth: number[] = [];
   for (const list of after) depth.push(list.reduce((most, j) => Math.max(most, depth[j] + 1), 0));
   return depth;
+}
+
+/** Launches on the longest way from each to the end. */
+function heights(after: readonly (readonly number[])[]): number[] {
+  const height = after.map(() => 0);
+  for (let i = after.length - 1; i >= 0; i--) {
+    for (const j of after[i]) height[j] = Math.max(height[j], height[i] + 1);
+  }
+  return height;
 }
 
 /** Which launch waits for which, through any number of others and through the groups made so far: a bit a pair. */

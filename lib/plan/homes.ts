@@ -53,7 +53,9 @@ export class Homes {
     const all = [...new Set(sets.values())].filter(({ size }) => size > 1);
     for (const set of all) {
       for (const home of set) {
-        if (this.#homes[home].isFixed || [...this.apartFrom(home)].some((other) => set.has(other))) return false;
+        if (this.#homes[home].isFixed || [...this.apartFrom(home)].some((other) => set.has(other))) {
+          return false;
+        }
       }
     }
     for (const set of all) this.#join([...set]);

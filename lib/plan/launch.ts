@@ -14,7 +14,7 @@ import {
 } from "../gpu/kernel.ts";
 import type { ProfileRow } from "../gpu/profile.ts";
 import type { BufferRange } from "../gpu/readback.ts";
-import type { Dispatch } from "../tensor/op.ts";
+import { type Dispatch, MAX_GROUPS } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Lowered } from "./lower.ts";
 import type { Member } from "./schedule.ts";
@@ -56,11 +56,17 @@ export interface CommandOptions {
   rangeOf(tensor: Tensor): BufferRange;
 }
 
+/** Sizes or a table, and the bytes that its binding shows from there. */
+interface Uniform {
+  readonly data: ArrayBuffer;
+  readonly shown: number;
+}
+
 /** What a launch binds: its pipeline, the range of each binding, its sizes or the table of its members, its workgroups. */
 interface Bound {
   readonly variant: Variant;
   readonly ranges: ReadonlyMap<string, BufferRange>;
-  readonly uniform: ArrayBuffer;
+  readonly uniform: Uniform;
   readonly grid: readonly [number, number, number];
 }
 
@@ -77,22 +83,24 @@ const sizesOf = ({ kernel, sizes }: Dispatch): ArrayBuffer =>
 
 function bindOne(dispatch: Dispatch, rangeOf: RangeOf): Bound {
   const ranges = new Map(Object.entries(dispatch.bind).map(([name, x]) => [name, rangeOf(x)]));
-  return { variant: variantOf(dispatch), ranges, uniform: sizesOf(dispatch), grid: dispatch.grid };
+  const uniform = { data: sizesOf(dispatch), shown: SIZES_BYTES };
+  return { variant: variantOf(dispatch), ranges, uniform, grid: dispatch.grid };
 }
 
 /** Several dispatches of one kernel as one launch: each binding shows what all of them bind there. */
 function bindTogether(dispatches: readonly Dispatch[], rangeOf: RangeOf): Bound {
   const { kernel, bind } = dispatches[0], { bindings } = kernelText(kernel).parsed;
-  const names = Object.keys(bind),
-    all = new Map(names.map((name) => [name, dispatches.map((d) => rangeOf(d.bind[name]))]));
+  const names = Object.keys(bind), typeOf = (name: string) => bindings.get(name)?.type ?? "";
+  const all = new Map(names.map((name) => [name, dispatches.map((d) => rangeOf(d.bind[name]))]));
   const rangesAt = (name: string) => all.get(name) as BufferRange[]; // of each name
   // Written bindings of one buffer would overlap: the first of them serves for all.
-  const writers = new Map<GPUBuffer, string>(), shared: Record<string, string> = {};
-  for (const name of names) {
-    if (bindings.get(name)?.access !== "read_write") continue;
-    const [{ buffer }] = rangesAt(name), first = writers.get(buffer);
-    if (first === undefined) writers.set(buffer, name);
-    else shared[name] = first;
+  const written = names.filter((name) => bindings.get(name)?.access === "read_write");
+  const shared: Record<string, string> = {};
+  for (const name of written) {
+    const isSame = (other: string) =>
+      rangesAt(other)[0].buffer === rangesAt(name)[0].buffer && typeOf(other) === typeOf(name);
+    const first = written.find(isSame);
+    if (first !== undefined && first !== name) shared[name] = first;
   }
   const ranges = new Map<string, BufferRange>();
   for (const name of names) {
@@ -102,20 +110,33 @@ function bindTogether(dispatches: readonly Dispatch[], rangeOf: RangeOf): Bound 
     const end = Math.max(...shown.map(({ offset, bytes }) => offset + bytes));
     ranges.set(name, { buffer: shown[0].buffer, offset, bytes: end - offset });
   }
-  const { table, workgroups } = packMembers(dispatches.map((dispatch, d) => ({
+  const { table, workgroups, bytes } = packMembers(dispatches.map((dispatch, d) => ({
     grid: dispatch.grid,
     bases: names.map((name) => {
       const start = ranges.get(shared[name] ?? name)?.offset ?? 0;
-      return (rangesAt(name)[d].offset - start) / (elementBytes(bindings.get(name)?.type ?? "") ?? 4);
+      return (rangesAt(name)[d].offset - start) / (elementBytes(typeOf(name)) ?? 4);
     }),
     sizes: sizesOf(dispatch),
   })));
   return {
     variant: { ...variantOf(dispatches[0]), shared },
     ranges,
-    uniform: table,
+    uniform: { data: table, shown: bytes },
     grid: [workgroups, 1, 1],
   };
+}
+
+/** What all launches bind. Where a kernel takes several together anyway, it takes one by the same pipeline: half to compile. */
+function bindAll(launches: readonly (readonly Member[])[], rangeOf: RangeOf): Bound[] {
+  const together = launches.map((members) => bindTogether(members.map(({ dispatch }) => dispatch), rangeOf));
+  const needed = new Set(
+    together.flatMap(({ variant }, i) => launches[i].length > 1 ? [variantKey(variant)] : []),
+  );
+  return together.map((bound, i) => {
+    const isOne = launches[i].length > 1 ||
+      (needed.has(variantKey(bound.variant)) && bound.grid[0] <= MAX_GROUPS);
+    return isOne ? bound : bindOne(launches[i][0].dispatch, rangeOf);
+  });
 }
 
 /** Makes pipelines, sizes and bind groups. @throws {GpuError} If a kernel or a binding is refused. */
@@ -123,18 +144,18 @@ export async function buildCommands(gpu: Gpu, lowered: Lowered, options: Command
   const { device } = gpu;
   const cache = pipelinesOf(gpu);
   const { label, state, step, own, rangeOf } = options;
-  const bounds = lowered.steps.flatMap((s) => {
-    if (s.kind === "copy") return [];
-    const dispatches = s.members.map(({ dispatch }) => dispatch);
-    return [dispatches.length === 1 ? bindOne(dispatches[0], rangeOf) : bindTogether(dispatches, rangeOf)];
-  });
+  const bounds = bindAll(lowered.steps.flatMap((s) => s.kind === "copy" ? [] : [s.members]), rangeOf);
   const variants = new Map(bounds.map(({ variant }) => [variantKey(variant), variant]));
   const fresh = new Set([...variants].flatMap(([key, variant]) => cache.has(variant) ? [] : [key]));
   const pipelines = new Map<string, Pipeline>();
   for (const [key, variant] of variants) pipelines.set(key, await cache.get(variant));
 
   device.pushErrorScope("validation");
-  const { buffer: sizes, slices, sliceOf } = uploadUniforms(gpu, bounds.map(({ uniform }) => uniform), own);
+  const { buffer: sizes, slices, sliceOf, zeros } = uploadUniforms(
+    gpu,
+    bounds.map(({ uniform }) => uniform),
+    own,
+  );
   // A bind group a slice, not one with a dynamic offset: llvmpipe copies a whole descriptor set at each such binding.
   const groups = slices.map(({ offset, size }) =>
     device.createBindGroup({
@@ -166,28 +187,38 @@ export async function buildCommands(gpu: Gpu, lowered: Lowered, options: Command
   const error = await device.popErrorScope();
   if (error) throw new GpuError(error.message, { where: label });
   gpu.check();
-  return { list, launches: list.filter((c): c is Launch => "pipeline" in c), zeroGroup: groups[0], fresh };
+  return {
+    list,
+    launches: list.filter((c): c is Launch => "pipeline" in c),
+    zeroGroup: groups[zeros],
+    fresh,
+  };
 }
 
-/** The plan's uniform of sizes and tables. Equal ones share a slice; slice 0 is all zeros: what warming up uses. */
-function uploadUniforms(gpu: Gpu, uniforms: readonly ArrayBuffer[], own: CommandOptions["own"]) {
-  const most = uniforms.reduce((size, { byteLength }) => Math.max(size, byteLength), SIZES_BYTES);
-  const all: ArrayBuffer[] = [new ArrayBuffer(most)];
+/**
+ * The plan's uniform of sizes and tables. Equal ones share a slice. The last slice is all zeros: what warming up uses, and
+ * room for what the bindings before it show beyond their own, which nobody reads.
+ */
+function uploadUniforms(gpu: Gpu, uniforms: readonly Uniform[], own: CommandOptions["own"]) {
+  const slices: { readonly data: ArrayBuffer; readonly offset: number; readonly size: number }[] = [];
   const known = new Map<string, number>();
-  const sliceOf = uniforms.map((bytes) => {
-    const key = new Uint32Array(bytes).join(",");
-    let slice = known.get(key);
-    if (slice === undefined) known.set(key, slice = all.push(bytes) - 1);
+  let end = 0;
+  const add = (data: ArrayBuffer, size: number): number => {
+    const offset = end;
+    end += Math.ceil(data.byteLength / SIZES_BYTES) * SIZES_BYTES;
+    return slices.push({ data, offset, size }) - 1;
+  };
+  const sliceOf = uniforms.map(({ data, shown }) => {
+    const key = new Uint32Array(data).join(",");
+    const slice = known.get(key) ?? add(data, shown);
+    known.set(key, slice);
     return slice;
   });
-  let end = 0;
-  const slices = all.map(({ byteLength }) => {
-    const size = Math.ceil(byteLength / SIZES_BYTES) * SIZES_BYTES;
-    return { offset: (end += size) - size, size };
-  });
+  const most = uniforms.reduce((bytes, { shown }) => Math.max(bytes, shown), SIZES_BYTES);
+  const zeros = add(new ArrayBuffer(most), most);
   const buffer = own("sizes", end, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-  all.forEach((bytes, i) => gpu.queue.writeBuffer(buffer, slices[i].offset, bytes));
-  return { buffer, slices, sliceOf };
+  for (const { data, offset } of slices) gpu.queue.writeBuffer(buffer, offset, data);
+  return { buffer, slices, sliceOf, zeros };
 }
 
 /** Encodes one launch. */

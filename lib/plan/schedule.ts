@@ -44,13 +44,12 @@ export const launchesOf = (nodes: readonly Node[], target: Target): Member[] =>
   });
 
 /** What a launch binds: the value, and whether it is written. */
-export function boundBy({ kernel, bind }: Dispatch): { name: string; value: Tensor; isWritten: boolean }[] {
+export function boundBy({ kernel, bind }: Dispatch): { value: Tensor; isWritten: boolean; type?: string }[] {
   const { bindings } = kernelText(kernel).parsed;
-  return Object.entries(bind).map(([name, x]) => ({
-    name,
-    value: storageOf(x),
-    isWritten: bindings.get(name)?.access === "read_write",
-  }));
+  return Object.entries(bind).map(([name, x]) => {
+    const { access, type } = bindings.get(name) ?? {};
+    return { value: storageOf(x), isWritten: access === "read_write", type };
+  });
 }
 
 const isState = ({ source: { kind } }: Tensor): boolean => kind === "shard" || kind === "gradient";
@@ -68,30 +67,29 @@ export function schedule(
   isGrouped: boolean,
   bufferOf: (value: Tensor) => string | undefined,
 ): Schedule {
-  const homes = new Homes(), homeOf = new Map<Tensor, number>(), fixed = new Map<string, number>();
-  const numberOf = new Map<Tensor, number>();
-  const homeOfValue = (value: Tensor): number => {
-    const known = homeOf.get(value);
-    if (known !== undefined) return known;
+  const homes = new Homes(), known = new Map<Tensor, number>(), fixed = new Map<string, number>();
+  const homeOf = (value: Tensor): number => {
     const buffer = bufferOf(value);
-    const home = (buffer === undefined ? undefined : fixed.get(buffer)) ?? homes.add(buffer !== undefined);
+    const home = known.get(value) ?? fixed.get(buffer ?? "") ?? homes.add(buffer !== undefined);
     if (buffer !== undefined) fixed.set(buffer, home);
-    homeOf.set(value, home);
+    known.set(value, home);
     return home;
   };
+  const numberOf = new Map<Tensor, number>();
   const candidates = members.map((member, i) => {
     const { dispatch } = member, values = boundBy(dispatch);
-    const bound = values.map(({ value, isWritten }) => {
-      const value_ = numberOf.get(value) ?? numberOf.size;
-      numberOf.set(value, value_);
-      return { value: value_, home: homeOfValue(value), isWritten };
+    const bound = values.map(({ value, isWritten, type }) => {
+      const number = numberOf.get(value) ?? numberOf.size;
+      numberOf.set(value, number);
+      return { value: number, home: homeOf(value), isWritten, type };
     });
-    const isMovable = isGrouped && i < beforeState && canJoin(dispatch, values);
-    for (const a of bound) {
-      for (const b of bound) {
-        // Two written bindings of a joined launch in one buffer would overlap, and be one binding: never in a slab.
-        const areWritten = isMovable && a.isWritten && b.isWritten && !homes.isFixed(a.home) && a.home !== b.home;
-        if (areWritten || a.isWritten && !b.isWritten) homes.keepApart(a.home, b.home);
+    let isMovable = isGrouped && i < beforeState && canJoin(dispatch, values);
+    for (const [x, a] of bound.entries()) {
+      for (const b of bound.slice(x + 1)) {
+        // Where launches are joined, two written bindings of one buffer overlap. In the state one serves as the other.
+        const areWritten = a.isWritten && b.isWritten;
+        if (a.home === b.home) isMovable &&= !areWritten || a.type === b.type;
+        else if (areWritten ? isMovable : a.isWritten || b.isWritten) homes.keepApart(a.home, b.home);
       }
     }
     const key = isMovable ? keyOf(dispatch) : undefined;
@@ -100,14 +98,14 @@ export function schedule(
   const end = members.findIndex(({ dispatch }) => Object.values(dispatch.bind).some(isState));
   const count = Math.min(beforeState, end < 0 ? members.length : end);
   const groups = isGrouped
-    ? groupLaunches(candidates.slice(0, count), homes, { maxMembers: MAX_MEMBERS })
+    ? groupLaunches(candidates.slice(0, count), homes, MAX_MEMBERS)
     : Array.from({ length: count }, (_, i) => [i]);
   const before = groups.map((group) => group.map((i) => members[i]));
   return {
     launches: [...before, ...members.slice(count).map((member) => [member])],
     beforeState: before.length + beforeState - count,
     homes,
-    homeOf: (value) => homeOf.get(value),
+    homeOf: (value) => known.get(value),
   };
 }
 

@@ -29,7 +29,7 @@ async function stepOf(gpu: Gpu, params: readonly Param[], loss: () => Tensor) {
       return {};
     },
     {},
-    { state },
+    { state, grouped: false },
   );
   step.run({});
   const gradients = await state.read(params, "grad");
@@ -37,6 +37,7 @@ async function stepOf(gpu: Gpu, params: readonly Param[], loss: () => Tensor) {
     gpu,
     () => ({ outputs: Object.fromEntries([...grad(loss(), params).values()].map((g, i) => [`${i}`, g])) }),
     {},
+    { grouped: false },
   );
   plain.run({});
   const want = Object.values(await plain.read()).map(({ data }) => data);
@@ -93,7 +94,7 @@ Deno.test("a joined gradient that something else reads is not placed in the stat
       return { outputs: { whole: grads.get(w) as Tensor } };
     },
     {},
-    { state },
+    { state, grouped: false },
   );
   plan.run({});
   const [a, b] = await state.read(weights, "grad"), { whole } = await plan.read();

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Random } from "../lib/core/random.ts";
 import { type Shape, showShape, sizeOf } from "../lib/core/shape.ts";
 import type { Gpu } from "../lib/gpu/device.ts";
-import { mul } from "../lib/ops/elementwise.ts";
+import { mul, scale } from "../lib/ops/elementwise.ts";
 import { grad } from "../lib/ops/grad.ts";
 import { sum } from "../lib/ops/reduce.ts";
 import { evaluate } from "../lib/plan/compile.ts";
@@ -163,6 +163,20 @@ async function checkCase<O>(
   const second = await evaluate(gpu, build, inputs, settings);
   for (const key of Object.keys(first)) {
     assert(sameBits(first[key].data, second[key].data), `${place}: ${key} has other bits the second time`);
+  }
+
+  // Two of it side by side: the same bits whether one launch does both or each its own.
+  const pair = (t: Readonly<Record<string, Tensor>>) =>
+    Object.fromEntries([1, 2].flatMap((k) => {
+      const scaled = Object.entries(t).map(([x, v]) => [x, v.dtype === "f32" ? scale(v, k) : v]);
+      return Object.entries(build(Object.fromEntries(scaled))).map(([key, y]) => [`${key} of ${k}`, y]);
+    }));
+  if (index === 0) {
+    const apart = await evaluate(gpu, pair, inputs, { ...spec.run, grouped: false });
+    const together = await evaluate(gpu, pair, inputs, spec.run);
+    for (const key of Object.keys(apart)) {
+      assert(sameBits(apart[key].data, together[key].data), `${place}: ${key} has other bits by one launch`);
+    }
   }
 
   const reference = (xs: readonly Values[]) => Float64Array.from(spec.reference(xs, options));

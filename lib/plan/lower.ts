@@ -86,7 +86,6 @@ export function lower(
   const views = findStateViews(launched, allAssigns, roots, (params) => state?.areAdjacent(params) ?? false);
   const { nodes, assigns } = views;
   const effects = new Set(effectNodes);
-  const firstEffect = nodes.findIndex((node) => effects.has(node));
   const placed = placeGradients(assigns, [
     ...roots,
     ...nodes.flatMap((node) => node.op.isView ? [] : node.inputs),

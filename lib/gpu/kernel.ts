@@ -5,6 +5,7 @@ import mathWgsl from "../../kernels/prelude/math.wgsl" with { type: "text" };
 import matmulWgsl from "../../kernels/prelude/matmul.wgsl" with { type: "text" };
 import randomWgsl from "../../kernels/prelude/random.wgsl" with { type: "text" };
 import reduceWgsl from "../../kernels/prelude/reduce.wgsl" with { type: "text" };
+import reduceSubgroupWgsl from "../../kernels/prelude/reduce_subgroup.wgsl" with { type: "text" };
 import stepWgsl from "../../kernels/prelude/step.wgsl" with { type: "text" };
 import { type Gpu, neededLimits } from "./device.ts";
 import { GROUPED_ENTRY, groupedWgsl } from "./grouped.ts";
@@ -15,6 +16,7 @@ const PRELUDES: Readonly<Record<string, string>> = {
   matmul: matmulWgsl,
   random: randomWgsl,
   reduce: reduceWgsl,
+  reduce_subgroup: reduceSubgroupWgsl,
   step: stepWgsl,
 };
 

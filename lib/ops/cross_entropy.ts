@@ -4,7 +4,7 @@ import { sameShape, showShape, sizeOf } from "../core/shape.ts";
 import { apply, defineOp, type Dispatch, type Kernel, type Target } from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import wgsl from "../../kernels/cross_entropy.wgsl" with { type: "text" };
-import { isShortRow, overRows } from "./rows.ts";
+import { isShortRow, overRows, together } from "./rows.ts";
 
 const kernel: Kernel = { file: "kernels/cross_entropy.wgsl", wgsl };
 
@@ -22,10 +22,16 @@ const overLogits = (
 ): Dispatch => {
   const sizes = sizesOf(x, labels), { R, C } = sizes;
   const bind = { x, labels: labels ?? x, ...others };
-  return { kernel, sizes, ...overRows(name, R, isShortRow(C, target)), bind };
+  return { ...overRows(kernel, name, R, isShortRow(C, target), target), sizes, bind };
 };
-const meanLoss = (x: Tensor, labels: Tensor | undefined, statsIn: Tensor, loss: Tensor): Dispatch => ({
-  kernel,
+const meanLoss = (
+  x: Tensor,
+  labels: Tensor | undefined,
+  statsIn: Tensor,
+  loss: Tensor,
+  target: Target,
+): Dispatch => ({
+  ...together(kernel, target),
   sizes: sizesOf(x, labels),
   entry: "meanLoss",
   grid: [1, 1, 1],
@@ -49,7 +55,7 @@ export const crossEntropyOp = defineOp({
     return [{ shape: [], dtype: "f32" }, { shape: [3, R], dtype: "f32" }];
   },
   dispatch: ([x, labels], [loss, stats], _, target) => {
-    return [overLogits("forward", x, labels, { stats }, target), meanLoss(x, labels, stats, loss)];
+    return [overLogits("forward", x, labels, { stats }, target), meanLoss(x, labels, stats, loss, target)];
   },
   backward: ({ inputs: [x, labels], outputs: [, stats], dy }) => [
     apply(crossEntropyGradOp, labels ? [x, stats, dy, labels] : [x, stats, dy]),
@@ -77,7 +83,7 @@ export const crossEntropyAndGradOp = defineOp({
   outputs: ([x, , ...labels]) => [x, ...crossEntropyOp.outputs([x, ...labels], undefined)],
   dispatch: ([x, dy, labels], [dx, loss, stats], _, target) => [
     overLogits("both", x, labels, { stats, dy, dx }, target),
-    meanLoss(x, labels, stats, loss),
+    meanLoss(x, labels, stats, loss, target),
   ],
   cost: ([x]) => ({ flops: 8 * sizeOf(x.shape), bytes: 8 * sizeOf(x.shape) }),
 });

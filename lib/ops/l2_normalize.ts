@@ -18,9 +18,8 @@ export const l2NormalizeOp = defineOp<L2NormalizeAttrs>({
   dispatch: ([x], [y, norm], { eps }, target) => {
     const [R, C] = rowsCols(x.shape);
     return [{
-      kernel,
+      ...overRows(kernel, "forward", R, isShortRow(C, target), target),
       sizes: { R, C, eps },
-      ...overRows("forward", R, isShortRow(C, target)),
       bind: { x, y, norm },
     }];
   },
@@ -35,9 +34,8 @@ export const l2NormalizeGradOp = defineOp<L2NormalizeAttrs>({
   dispatch: ([yIn, normIn, dy], [dx], { eps }, target) => {
     const [R, C] = rowsCols(yIn.shape);
     return [{
-      kernel,
+      ...overRows(kernel, "gradient", R, isShortRow(C, target), target),
       sizes: { R, C, eps },
-      ...overRows("gradient", R, isShortRow(C, target)),
       bind: { yIn, normIn, dy, dx },
     }];
   },

@@ -54,7 +54,7 @@ export const layerNormOp = defineOp<LayerNormAttrs>({
     const bind: Dispatch["bind"] = short
       ? { x4: x, weight4: weight, bias4: bias, y4: y, mean, rstd }
       : { x, weight, bias, y, mean, rstd };
-    return [{ kernel, sizes, ...overRows("forward", sizes.R, short), bind }];
+    return [{ ...overRows(kernel, "forward", sizes.R, short, target), sizes, bind }];
   },
   backward: ({ inputs: [x, weight], outputs: [, mean, rstd], dy }) => {
     const [dWeight, dBias] = applyNode(layerNormParamGradOp, [x, mean, rstd, dy], undefined).outputs;
@@ -73,7 +73,7 @@ export const layerNormGradOp = defineOp({
     const bind: Dispatch["bind"] = short
       ? { x4: x, weight4: weight, meanIn, rstdIn, dy4: dy, dx4: dx }
       : { x, weight, meanIn, rstdIn, dy, dx };
-    return [{ kernel, sizes, ...overRows("gradient", sizes.R, short), bind }];
+    return [{ ...overRows(kernel, "gradient", sizes.R, short, target), sizes, bind }];
   },
   cost: ([x]) => ({ flops: 11 * sizeOf(x.shape), bytes: 12 * sizeOf(x.shape) }),
 });

@@ -28,9 +28,8 @@ export const softmaxOp = defineOp<SoftmaxAttrs>({
     const [R, C] = rowsCols(x.shape);
     const sizes = { R, C, Q: causal ? x.shape.at(-2) ?? 1 : 0, M: mask ? R / mask.shape[0] : 0, scale };
     return [{
-      kernel,
+      ...overRows(kernel, "forward", R, isShortRow(C, target), target),
       sizes,
-      ...overRows("forward", R, isShortRow(C, target)),
       bind: { x, mask: mask ?? x, y },
     }];
   },
@@ -45,9 +44,8 @@ export const softmaxGradOp = defineOp<Pick<SoftmaxAttrs, "scale">>({
   dispatch: ([yIn, dy], [dx], { scale }, target) => {
     const [R, C] = rowsCols(yIn.shape);
     return [{
-      kernel,
+      ...overRows(kernel, "gradient", R, isShortRow(C, target), target),
       sizes: { R, C, Q: 0, M: 0, scale },
-      ...overRows("gradient", R, isShortRow(C, target)),
       bind: { yIn, dy, dx },
     }];
   },

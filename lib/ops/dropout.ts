@@ -1,7 +1,15 @@
 /** Dropout and normal numbers, from counters: nothing is stored, and the same step draws the same numbers. */
 import { ConfigError } from "../core/errors.ts";
 import { type Shape, showShape, sizeOf } from "../core/shape.ts";
-import { apply, defineOp, type Dispatch, type Kernel, type OpDef } from "../tensor/op.ts";
+import {
+  apply,
+  defineOp,
+  type Dispatch,
+  type Kernel,
+  LAST_STEPS,
+  type LastStep,
+  type OpDef,
+} from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { isTraining, microBatch, nextSite } from "../tensor/trace.ts";
 import wgsl from "../../kernels/dropout.wgsl" with { type: "text" };
@@ -18,6 +26,8 @@ interface DropoutAttrs {
   readonly site: number;
   /** Elements of a row of the batch, in a trace of a micro-batch; else 0. */
   readonly row: number;
+  /** Taken with the last input. */
+  readonly last?: LastStep;
 }
 
 /** What a launch over `N` elements needs; an invocation has four of them. */
@@ -42,15 +52,19 @@ function rowSize(op: string, shape: Shape): number {
 export const dropoutOp: OpDef<DropoutAttrs> = defineOp<DropoutAttrs>({
   name: "dropout",
   outputs: ([x]) => [x],
-  dispatch: ([x], [y], attrs) => {
-    const N = sizeOf(x.shape);
+  withLast: (attrs, last) => ({ ...attrs, last }),
+  dispatch: ([x, other = x], [y], attrs) => {
+    const N = sizeOf(x.shape), constants = { lastStep: attrs.last ? LAST_STEPS[attrs.last] : 0 };
     const entry: Pick<Dispatch, "entry" | "bind"> = N % 4 === 0 && attrs.row % 4 === 0
-      ? { entry: "dropout4", bind: { x4: x, y4: y } }
-      : { entry: "dropout", bind: { x, y } };
-    return [{ ...launch(N, attrs), ...entry }];
+      ? { entry: "dropout4", bind: { x4: x, y4: y, other4: other } }
+      : { entry: "dropout", bind: { x, y, other } };
+    return [{ ...launch(N, attrs), constants, ...entry }];
   },
   backward: ({ dy, attrs }) => [apply(dropoutOp, [dy], attrs)], // the same site: the same mask
-  cost: ([x]) => ({ flops: BLOCK_FLOPS / 4 * sizeOf(x.shape), bytes: 8 * sizeOf(x.shape) }),
+  cost: (inputs, [y]) => ({
+    flops: BLOCK_FLOPS / 4 * sizeOf(y.shape),
+    bytes: 4 * (inputs.length + 1) * sizeOf(y.shape),
+  }),
 });
 
 type NormalAttrs = Omit<DropoutAttrs, "p"> & { readonly shape: Shape };

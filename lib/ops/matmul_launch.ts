@@ -1,7 +1,15 @@
 /** From a matrix product to its launches. */
 import { GpuError } from "../core/errors.ts";
 import { sizeOf } from "../core/shape.ts";
-import { type Cost, type Dispatch, type Kernel, LastStep, MAX_GROUPS, type Target } from "../tensor/op.ts";
+import {
+  type Cost,
+  type Dispatch,
+  type Kernel,
+  LAST_STEPS,
+  type LastStep,
+  MAX_GROUPS,
+  type Target,
+} from "../tensor/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type MatmulVariant, pickVariant, type Product, tilesOf } from "./matmul_variants.ts";
 import portableWgsl from "../../kernels/matmul.wgsl" with { type: "text" };
@@ -23,9 +31,6 @@ export interface Epilogue {
   readonly last?: LastStep;
   readonly other?: Tensor;
 }
-
-/** Values of `lastStep` in kernels/prelude/matmul.wgsl. */
-const LAST_STEPS: Readonly<Record<LastStep, number>> = { plus: 1, timesGeluSlope: 2 };
 
 /** The tensors of a product. */
 export interface Operands {

@@ -55,6 +55,8 @@ export interface BackwardContext<A> {
 
 /** A last step with another tensor before a value is stored: adds it, or multiplies by its slope of gelu. */
 export type LastStep = "plus" | "timesGeluSlope";
+/** Values of `lastStep` in the kernels that do one. */
+export const LAST_STEPS: Readonly<Record<LastStep, number>> = { plus: 1, timesGeluSlope: 2 };
 
 /** An op: one record. Method syntax on purpose: it lets `OpDef<A>` stand in a list of `OpDef<unknown>`. */
 export interface OpDef<A> {

@@ -1,10 +1,12 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { openDevice } from "../../lib/gpu/device.ts";
+import { dropout } from "../../lib/ops/dropout.ts";
 import { add, addN, exp, gelu, scale } from "../../lib/ops/elementwise.ts";
 import { layerNorm } from "../../lib/ops/layer_norm.ts";
 import { linear } from "../../lib/ops/linear.ts";
 import { matmul } from "../../lib/ops/matmul.ts";
 import { concat, reshape } from "../../lib/ops/movement.ts";
+import { inspect } from "../../lib/plan/compile.ts";
 import type { Tensor } from "../../lib/tensor/tensor.ts";
 import { draw, gradients, launches } from "./fused.ts";
 
@@ -88,6 +90,19 @@ Deno.test("the gradient of gelu is taken by the product before it, unless that a
   deepStrictEqual(apart - together, 3); // and two of the loss's own ops
   const [apartTwo, togetherTwo] = await launches(gpu, two);
   deepStrictEqual(apartTwo - togetherTwo, 3); // the addition, and the same two
+});
+
+Deno.test("a residual is added by the dropout before it, and gelu's slope is taken there", async () => {
+  using gpu = await openDevice();
+  for (const shape of [[4, 8], [5, 7]]) { // by fours and one by one
+    const x = draw("x", ...shape), r = draw("r", ...shape);
+    deepStrictEqual(await launches(gpu, () => ({ y: add(dropout(x, 0.3), r) })), [2, 1]);
+    deepStrictEqual(await launches(gpu, () => ({ y: add(r, dropout(x, 0.3)) })), [2, 1]);
+    const outputs = () => gradients({ x }, dropout(gelu(x), 0.3));
+    const { nodes } = inspect(() => ({ outputs: outputs() }), {}, { isTraining: true }).lowered;
+    ok(!nodes.some(({ op }) => op.name === "geluGrad"));
+    await launches(gpu, outputs);
+  }
 });
 
 Deno.test("the gradients of a layer normalisation are one node", async () => {

@@ -18,7 +18,11 @@ export const draw = (name: string, ...shape: number[]): Tensor =>
 /** Launches without and with fusing, after checking that both give the same bits. */
 export async function launches(gpu: Gpu, build: () => Outputs): Promise<[number, number]> {
   const run = async (fused: boolean) => {
-    using plan = await compile(gpu, () => ({ outputs: build() }), {}, { fused, grouped: false });
+    using plan = await compile(gpu, () => ({ outputs: build() }), {}, {
+      fused,
+      grouped: false,
+      isTraining: true,
+    });
     plan.run({});
     return { values: await plan.read(), dispatches: plan.info.dispatches };
   };

@@ -96,6 +96,8 @@ async function benchKernel(bench: Bench, one: KernelCase): Promise<BenchRow> {
   const { gpu, ceilings, place } = bench;
   using plan = await compile(gpu, () => ({ outputs: { y: one.build() } }), {}, {
     label: one.kernel,
+    fused: one.fused,
+    isTraining: true,
     profile: true,
   });
   plan.run({});

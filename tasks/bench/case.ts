@@ -16,6 +16,8 @@ export interface KernelCase {
   readonly shape: readonly number[];
   /** Its values are constants: inputs would be uploaded at each run. */
   build(): Tensor;
+  /** False: its launches as the graph says, beside the case whose plan joins them. */
+  readonly fused?: boolean;
   /** Element `i` of the result. */
   at(i: number): Expected;
 }

@@ -1,8 +1,9 @@
 /** The kernels that the benchmark times, at which shapes, and each result's elements in f64. */
-import { Random } from "../../lib/core/random.ts";
+import { philox, Random } from "../../lib/core/random.ts";
 import { sizeOf } from "../../lib/core/shape.ts";
 import { attention } from "../../lib/ops/attention.ts";
 import { crossEntropy } from "../../lib/ops/cross_entropy.ts";
+import { dropout } from "../../lib/ops/dropout.ts";
 import { add, gelu } from "../../lib/ops/elementwise.ts";
 import { embedding } from "../../lib/ops/gather.ts";
 import { l2Normalize } from "../../lib/ops/l2_normalize.ts";
@@ -110,6 +111,21 @@ function addCase(shape: readonly number[], kernel: string, other: readonly numbe
   };
 }
 
+/** The first random numbers of a plan: site 0, step 0, seed 0. */
+function dropoutCase(shape: readonly number[], p: number, fused: boolean): KernelCase {
+  const x = draw("x", shape), residual = draw("residual", shape);
+  return {
+    kernel: `dropout, residual${fused ? "" : ", apart"}`,
+    shape,
+    fused,
+    build: () => add(dropout(constant(shape, x()), p), constant(shape, residual())),
+    at: (i) => {
+      const isKept = philox([Math.floor(i / 4), 0, 0, 0], [0, 1])[i % 4] >= p * 2 ** 32;
+      return dot(2, (k) => k === 1 ? residual()[i] : isKept ? x()[i] / (1 - p) : 0);
+    },
+  };
+}
+
 function embeddingCase(N: number, V: number, D: number): KernelCase {
   const random = new Random(1, "ids"), weight = draw("weight", [V, D]);
   const ids = Uint32Array.from({ length: N }, () => random.nextInt(V));
@@ -185,6 +201,8 @@ export const kernelCases = (): KernelCase[] => [
   geluCase(2048, 3072),
   addCase([2048, 768], "add", [2048, 768]),
   addCase([2048, 768], "add, row broadcast", [768]),
+  dropoutCase([2048, 768], 0.1, true),
+  dropoutCase([2048, 768], 0.1, false),
   columnSums(2048, 768),
   columnSums(4352, 64),
   permuteCase(1024, 4, 2, 64),

@@ -123,11 +123,12 @@ function embeddingGrad(P: number, V: number, D: number): KernelCase {
   };
 }
 
-function crossEntropyBoth(B: number): KernelCase {
+function crossEntropyBoth(B: number, fused: boolean): KernelCase {
   const x = draw("logits", [B, B]);
   return {
-    kernel: "crossEntropy and its gradient",
+    kernel: `crossEntropy and its gradient${fused ? "" : ", apart"}`,
     shape: [B, B],
+    fused,
     build: () => {
       const logits = constant([B, B], x()),
         [, stats] = applyNode(crossEntropyOp, [logits], undefined).outputs;
@@ -197,7 +198,8 @@ export const gradientCases = (): KernelCase[] => [
   weightGrad(2048, 768, 768),
   embeddingGrad(1280, 400, 64),
   embeddingGrad(1280, 30_523, 768),
-  crossEntropyBoth(128),
+  crossEntropyBoth(128, true),
+  crossEntropyBoth(128, false),
   attentionBoth(128, 10, 64, 4),
   attentionBoth(64, 32, 768, 12),
 ];

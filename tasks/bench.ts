@@ -9,7 +9,7 @@ import { type Gpu, openDevice } from "../lib/gpu/device.ts";
 import type { ProfileRow } from "../lib/gpu/profile.ts";
 import { writeFileAtomic } from "../lib/io/atomic.ts";
 import { readJsonl } from "../lib/io/jsonl.ts";
-import { className, classOf } from "../lib/ops/matmul_classes.ts";
+import { className, classOf, type ShapeClass } from "../lib/ops/matmul_classes.ts";
 import { type Ceilings, COPY_SIZE, measureCeilings } from "../lib/plan/ceilings.ts";
 import { compile } from "../lib/plan/compile.ts";
 import { floorMs } from "../lib/plan/debug.ts";
@@ -149,8 +149,8 @@ async function benchProducts(
   { kernel }: StepCase,
   launches: readonly ProfileRow[],
 ): Promise<ProductRow[]> {
-  const products = productsOf(launches), figures = new Map<string, number>();
-  for (const shape of classesOf(products)) {
+  const figures = new Map<string, number>();
+  for (const shape of classesOf(productsOf(launches))) {
     const one = productCase(shape);
     using plan = await compile(gpu, () => ({ outputs: { y: one.build() } }), {}, { profile: true });
     const { rows: [{ flops, ms }] } = await timeLaunches(
@@ -160,10 +160,11 @@ async function benchProducts(
     );
     figures.set(className(shape), round(flops / (ms * 1e6)));
   }
-  return products.map(({ shape, launches, ...sums }) => {
+  const figureOf = (shape: ShapeClass) => figures.get(className(classOf(shape))) ?? NaN;
+  return productsOf(launches, figureOf).map(({ shape, launches, ...sums }) => {
     const shapeClass = className(classOf(shape)), { count, M, N, K, layout } = shape;
     const what = { kernel: `${kernel}, product`, shape: [...(count > 1 ? [count] : []), M, N, K] };
-    const product = { layout, launches, shapeClass, classGflops: figures.get(shapeClass) ?? NaN };
+    const product = { layout, launches, shapeClass, classGflops: figureOf(shape) };
     return { ...benchRow(what, { ms: sums.ms, cost: sums, floor: floorMs(sums, ceilings) }, place), product };
   });
 }

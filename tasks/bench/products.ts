@@ -24,15 +24,21 @@ function shapeOf({ sizes: { M, N, K, aK, bK }, flops }: ProfilePart): ShapeClass
 
 /**
  * A step's products by shape, those that take longest first. Where one launch does several, each takes the part of its time
- * that its multiply-adds are.
+ * that it would take of theirs alone.
+ *
+ * @param gflopsOf What a product's class reaches alone; before that is known, all are taken for equal.
  */
-export function productsOf(rows: readonly ProfileRow[]): StepProducts[] {
-  const products = rows.filter(({ kernel }) => kernel.startsWith("kernels/matmul")).flatMap((
-    { parts, flops, ms },
-  ) =>
-    parts.filter((part) => part.flops > 0) // 0: a product's second launch
-      .map((part) => ({ shape: shapeOf(part), row: { ...part, ms: ms * part.flops / flops } }))
-  );
+export function productsOf(
+  rows: readonly ProfileRow[],
+  gflopsOf: (shape: ShapeClass) => number = () => 1,
+): StepProducts[] {
+  const launches = rows.filter(({ kernel }) => kernel.startsWith("kernels/matmul"));
+  const products = launches.flatMap(({ parts, ms }) => {
+    const all = parts.filter((part) => part.flops > 0) // 0: a product's second launch
+      .map((part) => ({ part, shape: shapeOf(part), alone: part.flops / gflopsOf(shapeOf(part)) }));
+    const together = all.reduce((sum, { alone }) => sum + alone, 0);
+    return all.map(({ part, shape, alone }) => ({ shape, row: { ...part, ms: ms * alone / together } }));
+  });
   return [...Map.groupBy(products, ({ shape }) => className(shape)).values()].map((group) => {
     const total = (of: (row: ProfilePart & { readonly ms: number }) => number) =>
       group.reduce((sum, { row }) => sum + of(row), 0);

@@ -106,6 +106,12 @@ Deno.test("productsOf() adds equal products up, those that take longest first, a
   ]);
 });
 
+Deno.test("productsOf() shares a launch's time by what each product takes alone", () => {
+  const both = launch("kernels/matmul_subgroup.wgsl/tile", [[1280, 64, 64], [128, 64, 64]], 3);
+  const products = productsOf([both], ({ M }) => M === 1280 ? 20 : 2); // 10 to 1 in flops, 1 to 1 in time
+  deepStrictEqual(products.map(({ ms }) => Number(ms.toFixed(9))), [1.5, 1.5]);
+});
+
 Deno.test("section() has a step's products beside their classes, apart from the other lines", () => {
   const product = { layout: "NT", launches: 3, shapeClass: "1280 x 64 x 64 NT" };
   const rows = [

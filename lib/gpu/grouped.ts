@@ -145,6 +145,9 @@ struct MemberBase { ${names.map((name) => `${name}: u32`).join(", ")} }
 struct Member { first: u32, x: u32, y: u32, z: u32, @align(16) base: MemberBase, @align(16) sizes: Sizes }
 struct Members { count: u32, @align(16) list: array<Member, ${MAX_MEMBERS}> }
 @group(1) @binding(0) var<uniform> members: Members;
+// n / d, rounded down, of a workgroup's number: below 2^16, so that half of 1 / d outweighs all rounding. llvmpipe divides
+// integers one after the other.
+fn quotient(n: u32, d: u32) -> u32 { return u32((f32(n) + 0.5) / f32(d)); }
 ${written.join("\n")}
 @compute @workgroup_size(${size})
 fn ${GROUPED_ENTRY}(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_id) local: vec3u${
@@ -156,7 +159,9 @@ fn ${GROUPED_ENTRY}(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_
   }
   let one = members.list[m];
   let i = at.x - one.first;
-  let own = vec3u(i % one.x, i / one.x % one.y, i / one.x / one.y);
+  let row = quotient(i, one.x);
+  let plane = quotient(row, one.y);
+  let own = vec3u(i - row * one.x, row - plane * one.y, plane);
   let size = vec3u(${sides.map((side) => `u32(${side.trim()})`).join(", ")});
   ${entry}(one.sizes, one.base, ${builtins.map((name) => BUILTINS[name]).join(", ")});
 }

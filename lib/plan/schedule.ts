@@ -29,7 +29,7 @@ export interface Schedule {
  * Bytes that a launch binds at most if it is to be joined to others. Launching takes about 45 us on llvmpipe, in which
  * a core copies less than this: what binds more gains little, and values that must share a buffer take memory longer.
  */
-const MAX_BYTES = 2 * 2 ** 20;
+export const MAX_BYTES = 2 * 2 ** 20;
 
 /** The launches of nodes, in the order of the graph. */
 export const launchesOf = (nodes: readonly Node[], target: Target): Member[] =>

@@ -3,7 +3,7 @@
 // Operands have any strides: transposed, batched and per-head products need no copy. One tile of 8 x 64 a workgroup,
 // 8 columns a lane. Each element is one sum of fused multiply-adds in the order of K.
 // Grid: x tiles of N, y tiles of M, z matrices.
-// @prelude matmul math
+// @prelude matmul finish math
 struct Sizes {
   M: u32, N: u32, K: u32,
   inner: u32, z0: u32, // matrices a step of the outer axis; first matrix of this launch
@@ -20,6 +20,7 @@ struct Sizes {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [outer, inner, M, N], rows without gaps
 @group(0) @binding(4) var<storage, read> other: array<f32>;   // like y; not read where the last step is none
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>; // [M]: of the rows of a, in the order of K
+@group(0) @binding(6) var<storage, read_write> activated: array<f32>; // like y: its gelu, by prelude finish_gelu
 
 struct Tile { left: Block, right: Block, sums0: vec4f, sums1: vec4f } // sums of the eight rows of a
 

@@ -5,7 +5,7 @@
 // as much as about eight multiply-adds, whatever its address.
 // Each element is one sum of fused multiply-adds in the order of K: the same bits from every entry point.
 // Grid: x tiles of N, y tiles of M, z matrices.
-// @prelude matmul math
+// @prelude matmul finish math
 struct Sizes {
   M: u32, N: u32, K: u32,
   inner: u32, z0: u32, // matrices a step of the outer axis; first matrix of this launch
@@ -24,6 +24,7 @@ struct Sizes {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [outer, inner, M, N], rows without gaps
 @group(0) @binding(4) var<storage, read> other: array<f32>;   // like y; not read where the last step is none
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>; // [M]: of the rows of a, in the order of K
+@group(0) @binding(6) var<storage, read_write> activated: array<f32>; // like y: its gelu, by prelude finish_gelu
 
 // Adds a column of `a`, one row a lane, times a row of `b`, four columns a lane.
 fn addOuter(c: ptr<function, Block>, x: f32, w: vec4f) {

@@ -1,8 +1,5 @@
 // Prelude matmul: where a tile of a matrix product starts and how it is stored. It reads `sizes`, `bias` and `other` of the
-// file and writes its `y`; `Sizes` as in matmul.wgsl. Needs prelude math.
-// What is done last with `other`. 0: nothing, 1: it is added, 2: its slope of gelu is multiplied by. Fixed with the
-// pipeline: llvmpipe runs both sides of a branch on `sizes`.
-override lastStep: u32 = 0;
+// file and writes its `y`; `Sizes` as in matmul.wgsl. Needs prelude finish or finish_gelu.
 
 // First elements of the matrices that a workgroup works on.
 struct Origin { a: u32, b: u32, y: u32 }
@@ -45,14 +42,6 @@ fn storeRow(v: vec4f, add: vec4f, start: u32, m: u32, n: vec4u) {
     if (n.z < sizes.N) { y[i.z] = finish(v.z, add.z, i.z); }
     if (n.w < sizes.N) { y[i.w] = finish(v.w, add.w, i.w); }
   }
-}
-// What is stored as element i.
-fn finish(v: f32, add: f32, i: u32) -> f32 {
-  let r = fma(v, sizes.scale, add);
-  let activated = select(r, max(r, 0), sizes.isRelu == 1);
-  if (lastStep == 1) { return activated + other[i]; }
-  if (lastStep == 2) { return activated * geluSlope(other[i]); }
-  return activated;
 }
 fn biasOf(n: u32) -> f32 {
   if (sizes.hasBias == 1) { return bias[min(n, sizes.N - 1)]; }

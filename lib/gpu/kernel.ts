@@ -1,5 +1,7 @@
 /** From WGSL text to a pipeline: preludes appended, bindings read from the text, compile errors with their place. */
 import { GpuError } from "../core/errors.ts";
+import finishWgsl from "../../kernels/prelude/finish.wgsl" with { type: "text" };
+import finishGeluWgsl from "../../kernels/prelude/finish_gelu.wgsl" with { type: "text" };
 import gridWgsl from "../../kernels/prelude/grid.wgsl" with { type: "text" };
 import mathWgsl from "../../kernels/prelude/math.wgsl" with { type: "text" };
 import matmulWgsl from "../../kernels/prelude/matmul.wgsl" with { type: "text" };
@@ -11,6 +13,8 @@ import { type Gpu, neededLimits } from "./device.ts";
 import { GROUPED_ENTRY, groupedWgsl } from "./grouped.ts";
 
 const PRELUDES: Readonly<Record<string, string>> = {
+  finish: finishWgsl,
+  finish_gelu: finishGeluWgsl,
   grid: gridWgsl,
   math: mathWgsl,
   matmul: matmulWgsl,

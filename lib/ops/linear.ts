@@ -78,7 +78,7 @@ export const weightGradOp = defineOp<WeightGradAttrs>({
     costOfProduct(weightProduct(inputs[0].shape, inputs[1].shape), [...inputs, ...outputs]),
 });
 
-interface LinearAttrs {
+export interface LinearAttrs {
   readonly isRelu: boolean;
   readonly hasBias: boolean;
   /** Taken with the last input and what the activation gives. */
@@ -120,6 +120,22 @@ export const linearOp = defineOp<LinearAttrs>({
     const dz = isRelu ? apply(reluGradOp, [y, dy]) : dy; // y > 0 where its argument is
     const dx = reshape(matmul(reshape(dz, rowsCols(dz.shape)), weight), x.shape);
     return [dx, ...bias ? weightGrad(dz, x) : [productOverRows(dz, x)]];
+  },
+  cost: (inputs, outputs) =>
+    costOfProduct(linearProduct(inputs[0].shape, inputs[1].shape), [...inputs, ...outputs]),
+});
+
+/** A linear layer without activation and its gelu, which the plan puts in their place. Outputs: both. */
+export const linearAndGeluOp = defineOp<Pick<LinearAttrs, "hasBias">>({
+  name: "linearAndGelu",
+  outputs: (inputs, { hasBias }) => {
+    const [y] = linearOp.outputs(inputs, { hasBias, isRelu: false });
+    return [y, y];
+  },
+  dispatch: ([x, weight, ...rest], [y, activated], { hasBias }, target) => {
+    const epilogue = { bias: hasBias ? rest[0] : undefined };
+    const operands = { a: x, b: weight, y, activated };
+    return launchProduct(linearProduct(x.shape, weight.shape), operands, epilogue, target);
   },
   cost: (inputs, outputs) =>
     costOfProduct(linearProduct(inputs[0].shape, inputs[1].shape), [...inputs, ...outputs]),

@@ -22,6 +22,17 @@ const kernels: Readonly<Record<MatmulVariant["kernel"], Kernel>> = {
   tiled: { file: "kernels/matmul_tiled.wgsl", wgsl: tiledWgsl },
 };
 
+/** The same kernels, storing gelu of what they store beside it. */
+const withGelu = (kernel: Kernel): Kernel => ({
+  ...kernel,
+  wgsl: kernel.wgsl.replace("@prelude matmul finish ", "@prelude matmul finish_gelu "),
+});
+const geluKernels: typeof kernels = {
+  portable: withGelu(kernels.portable),
+  subgroup: withGelu(kernels.subgroup),
+  tiled: withGelu(kernels.tiled),
+};
+
 /** What happens to a sum before it is stored. */
 export interface Epilogue {
   readonly scale?: number;
@@ -39,6 +50,8 @@ export interface Operands {
   readonly y: Tensor;
   /** `[M]`: also the sums of the rows of `a`, of a single matrix. */
   readonly sums?: Tensor;
+  /** Like y: also its gelu, without relu or a last step. */
+  readonly activated?: Tensor;
 }
 
 /** The launches of `y = activation(scale * a b + bias)`, and a last step, by the variant that should be the fastest on a device. */
@@ -60,7 +73,7 @@ export const launchProduct = (
 export function launchVariant(
   variant: MatmulVariant,
   product: Product,
-  { a, b, y, sums }: Operands,
+  { a, b, y, sums, activated }: Operands,
   { scale = 1, bias, isRelu = false, last, other }: Epilogue,
 ): Dispatch[] {
   const { M, N, K, outer, inner } = product;
@@ -73,7 +86,7 @@ export function launchVariant(
     );
   }
   const common = {
-    kernel: kernels[variant.kernel],
+    kernel: (activated ? geluKernels : kernels)[variant.kernel],
     entry: sums ? `${variant.entry}AndSums` : variant.entry,
     constants: { lastStep: last ? LAST_STEPS[last] : 0 },
     bind: {
@@ -81,8 +94,9 @@ export function launchVariant(
       [variant.fours === "none" ? "b" : "b4"]: b,
       bias: bias ?? a, // not read without a bias, and one pipeline serves both
       y,
-      other: other ?? a,
+      ...(activated ? {} : { other: other ?? a }),
       ...(sums ? { sums } : {}),
+      ...(activated ? { activated } : {}),
     },
   };
   const sizes = {

@@ -7,6 +7,7 @@ import type { Param, Tensor, TensorData } from "../tensor/tensor.ts";
 import { foldIntoProducts } from "./fuse.ts";
 import { mergeCrossEntropies } from "./fuse_cross_entropy.ts";
 import { fuseElementwise } from "./fuse_elementwise.ts";
+import { mergeGelus } from "./fuse_gelu.ts";
 import { mergeLayerNormGrads } from "./fuse_layer_norm.ts";
 import { planMemory } from "./memory.ts";
 import { boundBy, launchesOf, type Member, schedule } from "./schedule.ts";
@@ -65,7 +66,7 @@ export interface LowerOptions {
 
 /** Fewer nodes that give the same bits. */
 const fuse = (nodes: readonly Node[], kept: readonly Tensor[]): readonly Node[] =>
-  mergeLayerNormGrads(fuseElementwise(foldIntoProducts(mergeCrossEntropies(nodes), kept), kept));
+  mergeLayerNormGrads(fuseElementwise(foldIntoProducts(mergeGelus(mergeCrossEntropies(nodes)), kept), kept));
 
 /**
  * Orders the nodes, finds lifetimes and places.

@@ -4,6 +4,7 @@ import { GpuError, ShapeError } from "../../lib/core/errors.ts";
 import { sizeOf } from "../../lib/core/shape.ts";
 import { openDevice } from "../../lib/gpu/device.ts";
 import { sha256Hex } from "../../lib/io/atomic.ts";
+import { gelu } from "../../lib/ops/elementwise.ts";
 import { linear } from "../../lib/ops/linear.ts";
 import { headScores, headValues, matmul } from "../../lib/ops/matmul.ts";
 import { className, classOf, kernelVariants, productOf, shapeClasses } from "../../lib/ops/matmul_classes.ts";
@@ -174,6 +175,44 @@ Deno.test("every kernel gives the same bits, whatever the layout and edges: the 
     }
   }
   equal(used.size, gpu.subgroupLanes < 8 ? 4 : matmulVariants.length);
+});
+
+/** A product with its gelu beside it, by a given variant. */
+const besideGeluOp = defineOp<{ variant: MatmulVariant; product: Product }>({
+  name: "besideGelu",
+  outputs: (_, { product: { outer, M, N } }) => {
+    const y = { shape: [outer, M, N], dtype: "f32" } as const;
+    return [y, y];
+  },
+  dispatch: ([a, b, bias], [y, activated], { variant, product }) =>
+    launchVariant(variant, product, { a, b, y, activated }, { bias, scale: 0.5 }),
+  cost: () => ({ flops: 0, bytes: 0 }),
+});
+
+Deno.test("every kernel stores gelu beside a product: the bits of gelu apart, within its edges", async () => {
+  using gpu = await openDevice();
+  for (const one of [product(33, 31, 17, "NT", 2), product(68, 36, 20, "NT"), product(5, 68, 1300, "NT")]) {
+    const { M, N, K, outer } = one, random = new Random(1, `${M} ${N} ${K}`);
+    const data = (...shape: number[]) => ({ shape, data: random.normal(sizeOf(shape)) });
+    const variants = variantsFor(one, gpu);
+    ok(variants.length > 1);
+    const values = await evaluate(
+      gpu,
+      (t) =>
+        Object.fromEntries(variants.flatMap((variant) => {
+          const [y, activated] =
+            applyNode(besideGeluOp, [t.a, t.b, t.bias], { variant, product: one }).outputs;
+          const name = variantName(variant);
+          return [[`${name} y`, y], [`${name} gelu`, activated], [`${name} apart`, gelu(y)]];
+        })),
+      { a: data(outer, M, K), b: data(outer, N, K), bias: data(N) },
+      { guard: true },
+    );
+    for (const variant of variants.map(variantName)) {
+      deepEqual(values[`${variant} gelu`].data, values[`${variant} apart`].data, variant);
+      deepEqual(values[`${variant} y`].data, values[`${variantName(variants[0])} y`].data, variant);
+    }
+  }
 });
 
 /** `aᵀ b`, and by the way the sums of the columns of `a`, by a variant. */

@@ -87,9 +87,9 @@ Deno.test("the gradient of gelu is taken by the product before it, unless that a
     return gradients({ w, b, v }, concat([linear(h, v), linear(h, u)], 1));
   };
   const [apart, together] = await launches(gpu, one);
-  deepStrictEqual(apart - together, 3); // and two of the loss's own ops
+  deepStrictEqual(apart - together, 4); // gelu and its gradient, and two of the loss's own ops
   const [apartTwo, togetherTwo] = await launches(gpu, two);
-  deepStrictEqual(apartTwo - togetherTwo, 3); // the addition, and the same two
+  deepStrictEqual(apartTwo - togetherTwo, 4); // the addition, gelu, and the same two
 });
 
 Deno.test("a residual is added by the dropout before it, and gelu's slope is taken there", async () => {

@@ -32,7 +32,7 @@ import {
 import { embeddingGradOp, embeddingOp, takeRowGradOp, takeRowOp } from "./gather.ts";
 import { l2NormalizeGradOp, l2NormalizeOp } from "./l2_normalize.ts";
 import { layerNormGradOp, layerNormGradsOp, layerNormOp, layerNormParamGradOp } from "./layer_norm.ts";
-import { linearOp, weightGradOp } from "./linear.ts";
+import { linearAndGeluOp, linearOp, weightGradOp } from "./linear.ts";
 import { headScoresOp, headValuesOp, matmulOp } from "./matmul.ts";
 import { concatOp, expandOp, padOp, permuteOp, reshapeOp, sliceOp } from "./movement.ts";
 import { patchesOp } from "./patches.ts";
@@ -87,6 +87,7 @@ export const ops = {
   // products
   matmul: matmulOp,
   linear: linearOp,
+  linearAndGelu: linearAndGeluOp,
   weightGrad: weightGradOp,
   headScores: headScoresOp,
   headValues: headValuesOp,

@@ -118,7 +118,8 @@ const walks: Case<undefined>[] = [[[1_048_580], [1_048_580]], [[1, 262_147], [1]
   inputs,
 }));
 
-const Phi = (x: number) => erfc(-x / Math.SQRT2) / 2;
+/** The normal distribution, in f64. */
+export const Phi = (x: number) => erfc(-x / Math.SQRT2) / 2;
 const phi = (x: number) => Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI);
 const logistic = (x: number) => 1 / (1 + Math.exp(-x));
 const quickSlope = (x: number) => logistic(1.702 * x) * (1 + 1.702 * x * logistic(-1.702 * x));

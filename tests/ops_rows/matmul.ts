@@ -1,10 +1,11 @@
 /** Rows of `lib/ops/matmul.ts` and `lib/ops/linear.ts`. */
 import { rowsCols, type Shape, sizeOf } from "../../lib/core/shape.ts";
-import { linear, weightGradOp } from "../../lib/ops/linear.ts";
+import { linear, linearAndGeluOp, weightGradOp } from "../../lib/ops/linear.ts";
 import { headScores, headValues, matmul, type MatmulOptions } from "../../lib/ops/matmul.ts";
 import { concat, reshape } from "../../lib/ops/movement.ts";
 import { applyNode } from "../../lib/tensor/op.ts";
 import { absolute, type Case, type Row, row, type RowSpec, type Values } from "../ops_harness.ts";
+import { Phi } from "./elementwise.ts";
 
 /**
  * A sum of K products in order is off by at most K / 2 epsilons of the sum of their absolute values, and by about the
@@ -178,6 +179,7 @@ const sumRow = <O>(
 export const matmulRows: {
   matmul: Row;
   linear: Row;
+  linearAndGelu: Row;
   weightGrad: Row;
   headScores: Row;
   headValues: Row;
@@ -192,6 +194,26 @@ export const matmulRows: {
     reference: linearReference,
     cases: linearCases,
   }, (options) => options),
+  linearAndGelu: row({
+    // Both outputs: the product, then its gelu, whose slope is at most 1.13 and which adds 2 epsilons of its own.
+    op: (inputs) => {
+      const both = applyNode(linearAndGeluOp, inputs, { hasBias: inputs.length === 3 }).outputs;
+      return concat(both.map((y) => reshape(y, [-1])), 0);
+    },
+    reference: (inputs) => {
+      const y = linearReference(inputs, {});
+      return Float64Array.from([...y, ...y.map((v) => v * Phi(v))]);
+    },
+    magnitude: (inputs) => {
+      const size = linearReference(absolute(inputs), {});
+      return Float64Array.from([...size, ...size]);
+    },
+    forward: 1.13 * TOLERANCE.forward + 2,
+    cases: [
+      ...[[[1, 1], [1, 1]], [[3, 7], [5, 7], [5]], [[7], [5, 7], [5]], [[2, 17, 13], [66, 13], [66]]],
+      ...[[[2, 17, 12], [36, 12], [36]], [[35, 136], [34, 136], [34]]],
+    ].map((inputs) => ({ inputs, options: undefined })),
+  }),
   weightGrad: row({
     // Both outputs: dWeight, then dBias.
     op: ([dy, x]) => {
